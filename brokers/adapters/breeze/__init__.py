@@ -1,0 +1,38 @@
+"""ICICI Breeze."""
+
+from brokers.domain.capabilities import Capabilities
+from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce
+from brokers.interfaces import AdapterSpec
+
+SPEC = AdapterSpec(
+    name="breeze",
+    verbose_name="ICICI Breeze",
+    aliases=frozenset({"ICICI", "ICICI BREEZE", "ICICIDIRECT"}),
+    adapter="brokers.adapters.breeze.adapter:BreezeAPI",
+    simulator="brokers.adapters.breeze.simulator:create_face",
+    sdk_packages=frozenset({"breeze_connect"}),
+    extra="breeze",
+    hosts=frozenset(
+        {
+            "api.icicidirect.com",
+            "breezeapi.icicidirect.com",
+            "livefeeds.icicidirect.com",
+            "livestream.icicidirect.com",
+            "directlink.icicidirect.com",
+        }
+    ),
+    required_credentials=("api_key", "api_secret"),
+    capabilities=Capabilities(
+        exchanges=frozenset(Exchange),
+        order_types=frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT}),
+        times_in_force=frozenset({TimeInForce.DAY, TimeInForce.IOC}),
+        products=frozenset({Product.CNC, Product.NRML}),
+        # user_remark is not preserved: Breeze-Python-SDK issues 225, 156 and 238, read 2026-11-22.
+        echoes_client_tag=False,
+        refuses_duplicate_tag=False,
+        unattended_login=False,
+        # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
+        call_limits=((100, 60),),
+        calls_per_day=5000,
+    ),
+)

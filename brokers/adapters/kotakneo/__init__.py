@@ -1,0 +1,29 @@
+"""Kotak Neo."""
+
+from brokers.domain.capabilities import Capabilities
+from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce
+from brokers.interfaces import AdapterSpec
+
+SPEC = AdapterSpec(
+    name="kotakneo",
+    verbose_name="Kotak Neo",
+    aliases=frozenset({"KOTAK", "KOTAK NEO", "NEO", "KOTAK_NEO"}),
+    adapter="brokers.adapters.kotakneo.adapter:NeoAPI",
+    simulator="brokers.adapters.kotakneo.simulator:create_face",
+    sdk_packages=frozenset({"neo_api_client"}),
+    extra="kotakneo",
+    hosts=frozenset({"mis.kotaksecurities.com", "lapi.kotaksecurities.com"}),
+    required_credentials=("api_key", "mobile_number", "ucc", "neo_password", "totp_secret"),
+    capabilities=Capabilities(
+        exchanges=frozenset(Exchange),
+        order_types=frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT}),
+        times_in_force=frozenset({TimeInForce.DAY, TimeInForce.IOC}),
+        products=frozenset({Product.CNC, Product.MIS, Product.NRML, Product.MTF}),
+        # GuiOrdId, and "Client OrderID already exists": kotak-neo-api issues 150 and 175, read 2026-11-22.
+        echoes_client_tag=True,
+        refuses_duplicate_tag=True,
+        unattended_login=True,
+        # "10 requests/second across APIs", Kotak's FAQ, read 2026-11-22; one below it.
+        call_limits=((8, 1),),
+    ),
+)

@@ -1,0 +1,61 @@
+"""Broker accounts and the state of their sessions."""
+
+from django.db import models
+
+from brokers.discovery import broker_choices
+
+
+class BrokerAccount(models.Model):
+    """One account at one broker. Its secrets are the credential of the same service and name."""
+
+    broker = models.CharField(max_length=32, choices=broker_choices)
+    name = models.CharField(max_length=64, default="default", help_text="How strategies name the account.")
+    is_active = models.BooleanField(default=True, help_text="Polled and allowed to trade.")
+    is_live_enabled = models.BooleanField(
+        default=False, help_text="May send real orders when the installation runs live as well."
+    )
+    default_cash_product = models.CharField(max_length=8, default="CNC")
+    default_derivative_product = models.CharField(max_length=8, default="NRML")
+    orders_per_second = models.PositiveSmallIntegerField(
+        default=8, help_text="Order requests in any one second; the exchanges take 10 from one client."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["broker", "name"], name="one_account_per_broker_and_name")]
+
+    def __str__(self) -> str:
+        return f"{self.broker}/{self.name}"
+
+
+class SessionState(models.Model):
+    """Where an account's session stands. The tokens themselves are in the credential store."""
+
+    class Status(models.TextChoices):
+        NONE = "NONE", "no session"
+        LOGGING_IN = "LOGGING_IN", "logging in"
+        VALID = "VALID", "valid"
+        EXPIRED = "EXPIRED", "expired"
+        FAILED = "FAILED", "login failed"
+        NEEDS_PERSON = "NEEDS_PERSON", "waiting for a person"
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="session")
+    status = models.CharField(max_length=16, choices=Status, default=Status.NONE)
+    #: Grows with every login; a process that holds an older one re-reads before it complains.
+    version = models.PositiveIntegerField(default=0)
+    #: Not secret: what a rehydrated client needs besides the tokens.
+    details = models.JSONField(default=dict, blank=True)
+    opened_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    #: One sentence for a person; empty when all is well.
+    message = models.CharField(max_length=500, blank=True)
+    #: Failed logins in a row, and when the next may be tried.
+    failures = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True, blank=True)
+    #: Who is logging in now, until when; taken by compare-and-set.
+    lease_holder = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.status}"

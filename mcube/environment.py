@@ -1,0 +1,160 @@
+"""Every setting mcube takes from the environment, checked at once.
+
+Bad values stop the start with one line for each that names the variable. A secret may also be given as
+a file: ``MCUBE_SECRET_KEY_FILE=/run/secrets/key`` stands for ``MCUBE_SECRET_KEY``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from brokers.domain.enums import Mode
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+class Environment(BaseSettings):
+    """One field a variable. The description is its line in the settings table of the README."""
+
+    model_config = SettingsConfigDict(env_prefix="MCUBE_", extra="ignore", populate_by_name=True)
+
+    home: Path = Field(
+        CHECKOUT / "var", description="Folder for the embedded database, queue data, logs and instrument files."
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""),
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL or SQLite URL; empty means SQLite in MCUBE_HOME.",
+    )
+    redis_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis or Valkey for queue, limits and single flight; empty means the embedded one of `up`.",
+    )
+    mode: Mode = Field(Mode.SIMULATED, description="simulated, paper or live.")
+    live_trading: bool = Field(False, description="The second switch that live orders need.")
+    encryption_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Comma-separated Fernet keys, the first one encrypts; generated once into MCUBE_HOME.",
+    )
+    secret_key: SecretStr = Field(SecretStr(""), description="Django's secret key; generated once into MCUBE_HOME.")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        ["127.0.0.1", "localhost"], description="Comma-separated host names the web admin answers to."
+    )
+    admin_password: SecretStr = Field(
+        SecretStr(""), description="Password of the first admin user; generated and printed once when empty."
+    )
+    debug: bool = Field(False, description="Django's debug pages; never with live trading.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_json: bool = Field(True, description="One JSON object a line; 0 for reading by eye.")
+    web_port: int = Field(8000, ge=1, le=65535, description="Port of the web admin that `up` starts.")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower that `up` starts.")
+    redis_port: int = Field(6390, ge=1, le=65535, description="Port of the embedded Valkey.")
+    simulator_port: int = Field(
+        8101, ge=1, le=65500, description="First port of the simulators; each broker's face takes the next one."
+    )
+    flower_password: SecretStr = Field(
+        SecretStr(""), description="Password of Flower's user `mcube`; generated once into MCUBE_HOME when empty."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FileVariables(settings_cls)
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("log_level")
+    @classmethod
+    def _level(cls, value: str) -> str:
+        if value.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("write DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr) -> SecretStr:
+        scheme = urlsplit(value.get_secret_value()).scheme
+        if value.get_secret_value() and scheme not in ("postgres", "postgresql", "sqlite"):
+            raise ValueError("write postgres://user:password@host:port/name or sqlite:///path")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr) -> SecretStr:
+        scheme = urlsplit(value.get_secret_value()).scheme
+        if value.get_secret_value() and scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("write redis://:password@host:port/0")
+        return value
+
+
+class _FileVariables(PydanticBaseSettingsSource):
+    """Reads ``NAME_FILE`` for the secret fields."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        name = variable_name(field_name)
+        path = os.environ.get(f"{name}_FILE", "")
+        if not path or field.annotation is not SecretStr:
+            return None, field_name, False
+        try:
+            return Path(path).read_text().strip(), field_name, False
+        except OSError as error:
+            raise SystemExit(f"{name}_FILE: cannot read {path}: {error.strerror}.") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for field_name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, field_name)
+            if value is not None:
+                found[field_name] = value
+        return found
+
+
+def variable_name(field_name: str) -> str:
+    """The environment variable of a field."""
+    alias = Environment.model_fields[field_name].validation_alias
+    return alias if isinstance(alias, str) else f"MCUBE_{field_name.upper()}"
+
+
+def broker_url(broker: str) -> str | None:
+    """Where a broker's SDK is pointed: ``MCUBE_<BROKER>_URL``; None means the broker's own hosts.
+
+    :raises SystemExit: the value is not an http address.
+    """
+    name = f"MCUBE_{broker.upper()}_URL"
+    value = os.environ.get(name, "").strip().rstrip("/")
+    if value and urlsplit(value).scheme not in ("http", "https"):
+        raise SystemExit(f"{name}: {value!r} is not an address; write http://host:port.")
+    return value or None
+
+
+def load() -> Environment:
+    """Read and check the environment.
+
+    :raises SystemExit: one line for each bad value.
+    """
+    try:
+        return Environment()
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            field = str(problem["loc"][0]) if problem["loc"] else ""
+            name = variable_name(field) if field in Environment.model_fields else field
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = "" if "url" in field or "key" in field or "password" in field else f" {problem.get('input')!r}:"
+            lines.append(f"{name}:{shown} {message}.")
+        raise SystemExit("\n".join(lines)) from None

@@ -1,0 +1,120 @@
+"""Django's settings. What a person may change comes from the environment (``mcube.environment``)."""
+
+from typing import Any
+
+import dj_database_url
+
+from brokers.discovery import specs
+from brokers.domain.enums import Mode
+from mcube import environment, secrets
+from mcube.environment import CHECKOUT
+
+ENV = environment.load()
+
+# What runs, and how dangerous it is
+
+MODE = ENV.mode
+LIVE_TRADING = ENV.live_trading
+HOME = ENV.home
+# In simulated mode no real host is ever reached: without an address the broker is the simulator of `up`.
+BROKER_URLS = {
+    name: environment.broker_url(name)
+    or (f"http://127.0.0.1:{ENV.simulator_port + position}" if MODE is Mode.SIMULATED else None)
+    for position, name in enumerate(specs())
+}
+
+# Secrets
+
+SECRET_KEY = secrets.secret_key(ENV)
+ENCRYPTION_KEYS = secrets.encryption_keys(ENV)
+
+# Applications
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_celery_beat",
+    "health_check",
+    "credentials",
+    "brokers",
+    "mcube",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "mcube.urls"
+ASGI_APPLICATION = "mcube.asgi.application"
+WSGI_APPLICATION = "mcube.wsgi.application"
+
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [CHECKOUT / "mcube" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Database: the ledger's truth. SQLite writes are durable before a send (synchronous=FULL) and take
+# their lock at BEGIN, so that a compare-and-set never fails half-way.
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        ENV.database_url.get_secret_value() or f"sqlite:///{HOME / 'mcube.sqlite3'}", conn_max_age=600
+    )
+}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 30,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Redis or Valkey: queue, call limits, single flight. Never the truth about an order.
+
+REDIS_URL = secrets.redis_url(ENV)
+
+# Web
+
+DEBUG = ENV.debug
+ALLOWED_HOSTS = ENV.allowed_hosts
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = HOME / "static"
+LOGIN_URL = "/admin/login/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}
+]
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+
+TEST_RUNNER = "mcube.testing.UseMakeTest"
