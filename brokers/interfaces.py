@@ -374,6 +374,8 @@ class AdapterSpec:
     extra: str
     #: Hosts that the wire may reach in live mode.
     hosts: frozenset[str]
+    #: Domains whose every host the wire may reach in live mode, with a leading dot.
+    host_suffixes: tuple[str, ...] = ()
     #: Credential columns without which no login is possible.
     required_credentials: tuple[str, ...]
     capabilities: Capabilities

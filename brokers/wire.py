@@ -177,10 +177,21 @@ class _Backend(httpcore.NetworkBackend):
 class Wire:
     """HTTP for one broker account in one process. Threads may share it; a forked child may not."""
 
-    def __init__(self, *, clock: Clock, allowed_hosts: frozenset[str], routes: Mapping[str, str] | None = None) -> None:
-        """``routes`` sends a host to another base URL: ``{"api.broker.in": "http://127.0.0.1:8101"}``."""
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        allowed_hosts: frozenset[str],
+        allowed_suffixes: tuple[str, ...] = (),
+        routes: Mapping[str, str] | None = None,
+    ) -> None:
+        """``routes`` sends a host to another base URL: ``{"api.broker.in": "http://127.0.0.1:8101"}``.
+
+        ``allowed_suffixes`` allow every host below a domain: ``(".broker.in",)``.
+        """
         self._clock = clock
         self._allowed_hosts = allowed_hosts
+        self._allowed_suffixes = allowed_suffixes
         self._routes = {host: httpx.URL(url) for host, url in (routes or {}).items()}
         self._record: ContextVar[WireRecord | None] = ContextVar("wire_record", default=None)
         self._lock = threading.Lock()
@@ -268,7 +279,7 @@ class Wire:
         route = self._routes.get(url.host)
         if route is not None:
             url = url.copy_with(scheme=route.scheme, host=route.host, port=route.port)
-        if url.host not in self._allowed_hosts:
+        if url.host not in self._allowed_hosts and not url.host.endswith(self._allowed_suffixes):
             raise HostRefused(f"Host {url.host} is not on this account's allow-list; nothing was sent.")
         return url
 

@@ -1,0 +1,153 @@
+"""The single entry point to a broker account."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from brokers.clock import configured_clock
+from brokers.discovery import spec_of, specs
+from brokers.domain.enums import Mode
+from brokers.domain.errors import AccountNotFound, SDKMissing
+from brokers.interfaces import AdapterContext, AdapterSpec, BrokerAdapter, Clock
+from brokers.wire import Wire
+
+if TYPE_CHECKING:
+    from brokers.gateway import BrokerGateway
+    from brokers.models import BrokerAccount
+
+
+class BrokerFactory:
+    """Gives one live gateway for each account in each process."""
+
+    _gateways: dict[tuple[int, str, str], BrokerGateway] = {}
+    _lock = threading.Lock()
+
+    @classmethod
+    def get_broker(cls, broker: str, account: str = "default") -> BrokerGateway:
+        """Return the gateway of an account; ``broker`` in any case, aliases welcome.
+
+        Makes no call to the broker and opens no session; ``login()`` does.
+
+        :raises AccountNotFound: no such broker, or no such account of it.
+        :raises SDKMissing: the broker's package is not installed.
+        :raises CredentialsNotFound: the account has no credentials, or they are incomplete.
+        """
+        from brokers.gateway import BrokerGateway
+
+        spec = spec_of(broker)
+        key = (os.getpid(), spec.name, account)
+        with cls._lock:
+            gateway = cls._gateways.get(key)
+            if gateway is None:
+                row = find_account(spec.name, account)
+                clock = configured_clock()
+                gateway = cls._gateways[key] = BrokerGateway(row, make_adapter(row, clock=clock), clock=clock)
+        return gateway
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close every gateway of this process; at exit this happens by itself."""
+        with cls._lock:
+            gateways = [gateway for (pid, _, _), gateway in cls._gateways.items() if pid == os.getpid()]
+            cls._gateways.clear()
+        for gateway in gateways:
+            gateway.close()
+
+
+atexit.register(BrokerFactory.close_all)
+
+
+def find_account(broker: str, name: str) -> BrokerAccount:
+    """The account's row.
+
+    :raises AccountNotFound: there is none; the message says how to make one.
+    """
+    from brokers.models import BrokerAccount
+
+    try:
+        return BrokerAccount.objects.get(broker=broker, name=name)
+    except BrokerAccount.DoesNotExist:
+        known = ", ".join(BrokerAccount.objects.filter(broker=broker).values_list("name", flat=True)) or "none"
+        raise AccountNotFound(
+            f"Broker {broker} has no account {name!r} (known: {known}). "
+            f"Credentials not found: run `python manage.py setup_credentials --setup-{broker}`."
+        ) from None
+
+
+def make_adapter(account: BrokerAccount, *, clock: Clock | None = None) -> BrokerAdapter:
+    """Put an adapter together: secrets, wire, clock and instruments. It has no session yet.
+
+    :raises CredentialsNotFound: the account has no credentials, or they are incomplete.
+    :raises SDKMissing: the broker's package is not installed; the message names the extra.
+    """
+    from brokers import instruments
+    from credentials import store
+
+    clock = clock or configured_clock()
+    spec = spec_of(account.broker)
+    base_url = settings.BROKER_URLS.get(spec.name)
+    adapter_class = load_adapter(spec)
+    context = AdapterContext(
+        account=str(account),
+        secrets=store.secrets_of(account.broker, account.name, purpose="adapter"),
+        clock=clock,
+        wire=make_wire(spec, base_url, clock),
+        base_url=base_url,
+        instruments=instruments.lookup(),
+    )
+    return adapter_class(context)
+
+
+def make_wire(spec: AdapterSpec, base_url: str | None, clock: Clock) -> Wire:
+    """A wire that reaches the broker's hosts, or only ``base_url`` when the SDK is pointed elsewhere.
+
+    In simulated mode there is always a ``base_url``, so that no simulated order can leave for a real host.
+    """
+    if base_url is None:
+        if settings.MODE is Mode.SIMULATED:
+            raise AccountNotFound(f"In simulated mode {spec.name} needs an address; set MCUBE_{spec.name.upper()}_URL.")
+        return Wire(clock=clock, allowed_hosts=spec.hosts, allowed_suffixes=spec.host_suffixes)
+    host = urlsplit(base_url).hostname or ""
+    return Wire(clock=clock, allowed_hosts=frozenset({host}), routes={name: base_url for name in spec.hosts})
+
+
+@cache
+def load_adapter(spec: AdapterSpec) -> type[BrokerAdapter]:
+    """Import a broker's adapter and its SDK.
+
+    :raises SDKMissing: the SDK is not installed.
+    """
+    module_name, _, class_name = spec.adapter.partition(":")
+    module = import_module(module_name)
+    preload(spec)
+    adapter_class: type[BrokerAdapter] = getattr(module, class_name)
+    return adapter_class
+
+
+def preload(spec: AdapterSpec) -> None:
+    """Import a broker's SDK now: in a worker's parent, so that its children share the memory.
+
+    :raises SDKMissing: the SDK is not installed.
+    """
+    try:
+        import_module(f"{spec.adapter.partition(':')[0].rpartition('.')[0]}.sdk").load()
+    except ModuleNotFoundError as error:
+        if error.name and error.name.partition(".")[0] in spec.sdk_packages:
+            raise SDKMissing(
+                f"The package of {spec.verbose_name} is not installed; install the extra {spec.extra!r}: "
+                f"pip install '.[{spec.extra}]'."
+            ) from error
+        raise
+
+
+def queue_names() -> list[str]:
+    """One queue a broker, and ``mcube`` for what touches none."""
+    return [*specs(), "mcube"]
