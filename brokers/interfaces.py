@@ -378,6 +378,9 @@ class AdapterSpec:
     host_suffixes: tuple[str, ...] = ()
     #: Credential columns without which no login is possible.
     required_credentials: tuple[str, ...]
+    #: What a credential column is at this broker and where it is found: column -> one sentence for the person
+    #: who fills it in. Columns named here that are not required are offered as optional.
+    credential_hints: Mapping[str, str] = field(default_factory=dict)
     capabilities: Capabilities
 
 

@@ -90,6 +90,14 @@ class LoginFailed(BrokerError):
     """The broker refused the login, or a person is needed. The message says what to do."""
 
 
+class PersonNeeded(LoginFailed):
+    """Only a person can log in. They open ``login_url`` and bring back the token it ends with."""
+
+    def __init__(self, message: str, *, login_url: str, reason: str = "", code: str = "") -> None:
+        super().__init__(message, reason=reason, code=code)
+        self.login_url = login_url
+
+
 class BrokerUnavailable(BrokerError):
     """A read could not be made: the broker is down, slow or answers rubbish. Nothing is known."""
 
