@@ -116,7 +116,7 @@ def make_wire(spec: AdapterSpec, base_url: str | None, clock: Clock) -> Wire:
             raise AccountNotFound(f"In simulated mode {spec.name} needs an address; set MCUBE_{spec.name.upper()}_URL.")
         return Wire(clock=clock, allowed_hosts=spec.hosts, allowed_suffixes=spec.host_suffixes)
     host = urlsplit(base_url).hostname or ""
-    return Wire(clock=clock, allowed_hosts=frozenset({host}), routes={name: base_url for name in spec.hosts})
+    return Wire(clock=clock, allowed_hosts=frozenset({host}), routes=dict.fromkeys(spec.hosts, base_url))
 
 
 @cache

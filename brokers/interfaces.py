@@ -18,6 +18,7 @@ from brokers.domain.account import MarginData, Position
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import OrderDenied, UnsupportedFeature
+from brokers.domain.inputs import Price
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
@@ -25,9 +26,6 @@ from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderCha
 if TYPE_CHECKING:
     from brokers.factory import BrokerFactory as BrokerFactory
     from brokers.wire import Wire
-
-Price = Decimal | int | float | str | None
-
 
 class BrokerInterface(ABC):
     """Everything a trader may ask of one broker account.

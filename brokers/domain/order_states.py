@@ -63,7 +63,6 @@ TRANSITIONS: dict[tuple[IntentState, IntentState], frozenset[Actor]] = {
     (_S.ARMED, _S.WORKING): frozenset({_A.SENDER}),
     (_S.ARMED, _S.REFUSED): frozenset({_A.SENDER}),
     (_S.ARMED, _S.UNKNOWN): frozenset({_A.SENDER}),
-    (_S.UNKNOWN, _S.WORKING): frozenset({_A.SENDER}),  # a late answer is stronger than a guess
     **{(_S.WORKING, end): frozenset({_A.BOOK}) for end in _BOOK_ENDS},
     # Late truth: the exchange may fill what the book called cancelled or expired.
     (_S.CANCELLED, _S.FILLED): frozenset({_A.BOOK}),

@@ -51,6 +51,8 @@ class OrderIntent(models.Model):
     not_before = models.DateTimeField()
     #: Never sent after.
     not_after = models.DateTimeField()
+    #: Why it is not sent yet, in one sentence.
+    waiting_reason = models.CharField(max_length=500, blank=True)
     closed_reason = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()

@@ -1,0 +1,318 @@
+"""One broker account in one process: session, call budget, adapter, evidence.
+
+The gateway is the only caller of an adapter. Reads go straight through it; orders go through the
+ledger, which comes back here to send.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.conf import settings
+
+from brokers import instruments, limits, sessions
+from brokers.calendar import MarketCalendar
+from brokers.clock import trading_day
+from brokers.discovery import spec_of
+from brokers.domain.account import MarginData, Position
+from brokers.domain.enums import Exchange, OrderStatus
+from brokers.domain.errors import BrokerUnavailable, RateLimited, SessionExpired
+from brokers.domain.inputs import Price, parse_or_deny
+from brokers.domain.instruments import Instrument
+from brokers.domain.market import Quote
+from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
+from brokers.interfaces import BrokerAdapter, BrokerInterface, Clock
+from brokers.models import BrokerAccount
+from brokers.wire import WireTrace
+
+log = logging.getLogger("brokers.gateway")
+
+T = TypeVar("T")
+
+#: How long a caller waits for its turn or for another process's login. Tasks do not wait: they come again.
+PATIENCE_SECONDS = 20.0
+READ_SECONDS = 10.0
+_patience: ContextVar[float] = ContextVar("patience_seconds", default=PATIENCE_SECONDS)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Inside, nothing waits for a call budget or a login: what cannot be done now raises. For tasks."""
+    token = _patience.set(0.0)
+    try:
+        yield
+    finally:
+        _patience.reset(token)
+
+
+class BrokerGateway(BrokerInterface):
+    """What :meth:`BrokerFactory.get_broker` returns."""
+
+    def __init__(
+        self,
+        account: BrokerAccount,
+        adapter: BrokerAdapter,
+        *,
+        clock: Clock,
+        wait: Callable[[float], None] = time.sleep,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self.account = account
+        self.spec = spec_of(account.broker)
+        self.clock = clock
+        self.calendar = MarketCalendar(clock)
+        self._adapter = adapter
+        self._wait = wait
+        self._new_id = new_id
+        self._limiter = limits.CallLimiter(settings.REDIS_URL)
+        self._session_version: int | None = None
+        self._lock = threading.RLock()
+
+    # Session
+
+    def login(self) -> bool:
+        self._use(sessions.ensure(self.account, clock=self.clock, wait=self._waiting()))
+        return True
+
+    def logout(self) -> bool:
+        self.close()
+        return True
+
+    def close(self) -> None:
+        """Drop sockets and secrets; the next call opens them again."""
+        with self._lock:
+            self._session_version = None
+            self._adapter.close()
+
+    # Reads
+
+    def get_margin(self) -> MarginData:
+        return self.read(lambda adapter: adapter.fetch_margin())
+
+    def get_positions(self) -> list[Position]:
+        return self.read(lambda adapter: adapter.fetch_positions())
+
+    def get_orders(self) -> list[Order]:
+        return self.read(lambda adapter: adapter.fetch_orders())
+
+    def get_order(self, order_id: str) -> Order:
+        from brokers.ledger import queries
+
+        order = queries.broker_order(self.account.pk, order_id, trading_day(self.clock.now()))
+        instrument = self.resolve(order.symbol, order.exchange)
+        return self.read(lambda adapter: adapter.fetch_order(order_id, instrument))
+
+    def get_trades(self) -> list[Fill]:
+        return self.read(lambda adapter: adapter.fetch_trades())
+
+    def get_quote(self, symbol: str, exchange: str | None = None) -> Quote:
+        return self.quote(self.resolve(symbol, exchange))
+
+    def quote(self, instrument: Instrument, *, urgent: bool = False) -> Quote:
+        """The newest quote; ``urgent`` ones may use the reserve that orders have."""
+        return self.read(lambda adapter: adapter.fetch_quote(instrument), urgent=urgent)
+
+    def search_symbol(self, symbol: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "symbol": found.symbol,
+                "exchange": found.exchange.value,
+                "kind": found.kind.value,
+                "underlying": found.underlying,
+                "expiry": found.expiry,
+                "strike": found.strike,
+                "right": found.right.value if found.right else None,
+                "lot_size": found.lot_size,
+                "tick_size": found.tick_size,
+                "freeze_quantity": found.freeze_quantity,
+                "name": found.name,
+            }
+            for found in instruments.lookup().search(symbol)
+        ]
+
+    def is_market_open(self, exchange: str = "NSE") -> bool:
+        return self.calendar.is_open(parse_or_deny(Exchange, exchange))
+
+    def resolve(self, symbol: str, exchange: str | None = None) -> Instrument:
+        """Today's instrument of a symbol.
+
+        :raises InvalidSymbol: none, or more than one; the message names the nearest.
+        """
+        return instruments.lookup().resolve(symbol, parse_or_deny(Exchange, exchange) if exchange else None)
+
+    def read(
+        self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = READ_SECONDS
+    ) -> T:
+        """Make one read within session and budget; log in first if nobody has.
+
+        A session that expired is looked up once more, since another process may have renewed it.
+
+        :raises BrokerError: by what the caller must do; never an empty value for a failure.
+        """
+        session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        for last_try in (False, True):
+            self._use(session)
+            self._take_budget(urgent=urgent)
+            try:
+                with self._adapter.context.wire.call(total_seconds=total_seconds) as trace:
+                    value = operation(self._adapter)
+                trace.raise_interruption()
+                return value
+            except SessionExpired:
+                sessions.report_expired(self.account, session.version, clock=self.clock)
+                if last_try:
+                    raise
+                session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        raise AssertionError("unreachable")
+
+    # Mutations, for the ledger alone
+
+    def prepare_send(self) -> int:
+        """Make sure an order could go out now: session and budget. Returns the session's version.
+
+        :raises RateLimited: wait; nothing was sent.
+        :raises BrokerError: no session; nothing was sent.
+        """
+        session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        self._use(session)
+        try:
+            self._take_budget(urgent=True)
+        except RateLimited:
+            raise
+        except BrokerUnavailable:
+            # The order's own limit is in the database; without Redis an order may still go.
+            log.warning("call budget not counted, since Redis does not answer", extra={"account": str(self.account)})
+        return session.version
+
+    @contextmanager
+    def sending(self, *, before_first_byte: Callable[[], None], total_seconds: float) -> Iterator[WireTrace]:
+        """Open the one call in which :meth:`transmit` sends a mutation; yields what the wire sees."""
+        with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=before_first_byte) as trace:
+            yield trace
+
+    def transmit(self, operation: OrderRequest | OrderChange | CancelRequest) -> OrderAck:
+        """Send one mutation, once. Call :meth:`prepare_send` and arm the attempt before.
+
+        :raises BrokerError: classified from evidence; see the adapter's contract.
+        """
+        if isinstance(operation, OrderRequest):
+            return self._adapter.place(operation)
+        if isinstance(operation, OrderChange):
+            return self._adapter.modify(operation)
+        return self._adapter.cancel(operation)
+
+    def report_expired(self, session_version: int) -> None:
+        """A mutation found the session refused."""
+        sessions.report_expired(self.account, session_version, clock=self.clock)
+
+    # Orders, through the ledger
+
+    def place_order(
+        self,
+        symbol: str,
+        action: str,
+        quantity: int,
+        order_type: str = "MKT",
+        price: Price = None,
+        *,
+        exchange: str | None = None,
+        product: str | None = None,
+        trigger_price: Price = None,
+        time_in_force: str = "DAY",
+        client_order_id: str | None = None,
+        strategy: str = "",
+    ) -> str:
+        from brokers.ledger import operations, outcome
+
+        intent = operations.record_place(
+            broker=self.account.broker,
+            account=self.account.name,
+            symbol=symbol,
+            side=action,
+            quantity=quantity,
+            order_type=order_type,
+            limit_price=price,
+            trigger_price=trigger_price,
+            exchange=exchange,
+            product=product,
+            time_in_force=time_in_force,
+            client_order_id=client_order_id or self._new_id(),
+            strategy=strategy,
+        )
+        return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
+
+    def modify_order(
+        self,
+        order_id: str,
+        *,
+        quantity: int | None = None,
+        price: Price = None,
+        trigger_price: Price = None,
+        order_type: str | None = None,
+        client_order_id: str | None = None,
+    ) -> str:
+        from brokers.ledger import operations, outcome
+
+        intent = operations.record_modify(
+            broker=self.account.broker,
+            account=self.account.name,
+            broker_order_id=order_id,
+            client_order_id=client_order_id or self._new_id(),
+            quantity=quantity,
+            limit_price=price,
+            trigger_price=trigger_price,
+            order_type=order_type,
+        )
+        return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
+
+    def cancel_order(self, order_id: str) -> bool:
+        from brokers.ledger import operations, outcome, queries
+
+        order = queries.broker_order(self.account.pk, order_id, trading_day(self.clock.now()))
+        if order.status == OrderStatus.CANCELLED:
+            return True
+        intent = operations.record_cancel(
+            broker=self.account.broker,
+            account=self.account.name,
+            broker_order_id=order_id,
+            client_order_id=self._new_id(),
+        )
+        outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
+        return True
+
+    # Inside
+
+    def _use(self, session: sessions.Session) -> None:
+        """Hand the session to the adapter, once for each version."""
+        with self._lock:
+            if self._session_version != session.version:
+                self._adapter.use_session(session.grant)
+                self._session_version = session.version
+
+    def _waiting(self) -> Callable[[float], None] | None:
+        return self._wait if _patience.get() > 0 else None
+
+    def _take_budget(self, *, urgent: bool) -> None:
+        capabilities = self.spec.capabilities
+        deadline = self.clock.monotonic() + _patience.get()
+        while True:
+            try:
+                return self._limiter.acquire(
+                    str(self.account),
+                    windows=capabilities.call_limits,
+                    per_day=capabilities.calls_per_day,
+                    day=trading_day(self.clock.now()).isoformat(),
+                    urgent=urgent,
+                )
+            except RateLimited as error:
+                if self.clock.monotonic() + error.retry_after.total_seconds() > deadline:
+                    raise
+                self._wait(max(error.retry_after, timedelta(milliseconds=5)).total_seconds())

@@ -1,0 +1,321 @@
+"""Records what somebody wants done. Nothing here talks to a broker."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from brokers import instruments
+from brokers.clock import configured_clock, trading_day
+from brokers.discovery import spec_of
+from brokers.domain.enums import (
+    Exchange,
+    OrderStatus,
+    OrderType,
+    Side,
+    TimeInForce,
+)
+from brokers.domain.errors import IdempotencyConflict, OrderDenied
+from brokers.domain.inputs import Price, parse_or_deny, rupees, units
+from brokers.domain.order_states import LIVE_STATES, Actor, IntentKind, IntentState
+from brokers.factory import find_account
+from brokers.ledger import queries, rules
+from brokers.ledger.identity import client_tag, fingerprint_of
+from brokers.ledger.transitions import StaleIntent, created, move
+from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
+
+#: An order found later than this is not what the strategy meant any more.
+ENTRY_LIFETIME = timedelta(seconds=30)
+EXIT_LIFETIME = timedelta(seconds=120)
+#: A ring that was not answered after this long is given again.
+RING_AGAIN_AFTER = timedelta(seconds=2)
+MAX_KEY_LENGTH = 64
+
+
+def record_place(
+    *,
+    broker: str,
+    account: str,
+    symbol: str,
+    side: str,
+    quantity: int,
+    order_type: str = "MARKET",
+    limit_price: Price = None,
+    trigger_price: Price = None,
+    exchange: str | None = None,
+    product: str | None = None,
+    time_in_force: str = "DAY",
+    client_order_id: str,
+    strategy: str = "",
+    not_after: datetime | None = None,
+    reduce_only: bool = False,
+) -> OrderIntent:
+    """Record an order, or return the one recorded under the same client order id.
+
+    ``quantity`` in units, prices in rupees a unit; ``not_after`` is aware, market time.
+
+    :raises OrderDenied: the order breaks a rule of the instrument or the broker; nothing is recorded.
+    :raises IdempotencyConflict: the client order id stands for another order.
+    """
+    spec, row = spec_of(broker), find_account(spec_of(broker).name, account)
+    instrument = instruments.lookup().resolve(symbol, parse_or_deny(Exchange, exchange) if exchange else None)
+    kind = parse_or_deny(OrderType, order_type)
+    content = {
+        "exchange": instrument.exchange.value,
+        "symbol": instrument.symbol,
+        "side": parse_or_deny(Side, side).value,
+        "quantity": units(quantity),
+        "order_type": kind.value,
+        "limit_price": rupees(limit_price, "Price"),
+        "trigger_price": rupees(trigger_price, "Trigger price"),
+        "product": rules.product_of(row, instrument, product).value,
+        "time_in_force": parse_or_deny(TimeInForce, time_in_force).value,
+        "reduce_only": reduce_only,
+    }
+    rules.check_order(spec, instrument, content)
+    return _record(
+        row,
+        IntentKind.PLACE,
+        client_order_id,
+        content,
+        strategy=strategy,
+        not_after=not_after,
+        lifetime=EXIT_LIFETIME if reduce_only else ENTRY_LIFETIME,
+    )
+
+
+def record_cancel(
+    *,
+    broker: str,
+    account: str,
+    broker_order_id: str,
+    client_order_id: str,
+    strategy: str = "",
+    not_after: datetime | None = None,
+) -> OrderIntent:
+    """Record the wish to cancel; a second one while the first is open returns the first.
+
+    :raises OrderDenied: the order is not ours, not known, or has ended.
+    """
+    row = find_account(spec_of(broker).name, account)
+    if existing := _existing(row, client_order_id):
+        return _same(existing, {"target": broker_order_id}, IntentKind.CANCEL)
+    target = _target(row, broker_order_id)
+    content = _of_target(target)
+    try:
+        return _record(
+            row,
+            IntentKind.CANCEL,
+            client_order_id,
+            content,
+            strategy=strategy,
+            target=target,
+            not_after=not_after,
+            lifetime=EXIT_LIFETIME,
+        )
+    except _MutationOpen as open_one:
+        if open_one.intent.kind == IntentKind.CANCEL:
+            return open_one.intent
+        raise OrderDenied(
+            f"Order {broker_order_id} is being modified ({open_one.intent.state}); cancel it when that is settled."
+        ) from open_one
+
+
+def record_modify(
+    *,
+    broker: str,
+    account: str,
+    broker_order_id: str,
+    client_order_id: str,
+    quantity: int | None = None,
+    limit_price: Price = None,
+    trigger_price: Price = None,
+    order_type: str | None = None,
+    strategy: str = "",
+    not_after: datetime | None = None,
+) -> OrderIntent:
+    """Record new absolute values for a working order; what is not given stays as it is.
+
+    :raises OrderDenied: the order is not ours, not known, has ended, or the values break a rule.
+    """
+    spec = spec_of(broker)
+    row = find_account(spec.name, account)
+    wanted: dict[str, Any] = {
+        "quantity": units(quantity) if quantity is not None else None,
+        "limit_price": rupees(limit_price, "Price"),
+        "trigger_price": rupees(trigger_price, "Trigger price"),
+        "order_type": parse_or_deny(OrderType, order_type).value if order_type else None,
+    }
+    if existing := _existing(row, client_order_id):
+        return _same(existing, {"target": broker_order_id, **_given(wanted)}, IntentKind.MODIFY)
+    if not _given(wanted):
+        raise OrderDenied(f"Nothing to modify on order {broker_order_id}; give a quantity, a price or a trigger price.")
+    target = _target(row, broker_order_id)
+    content = _of_target(target) | _given(wanted)
+    instrument = instruments.lookup().resolve(target.symbol, Exchange(target.exchange))
+    rules.check_order(spec, instrument, content)
+    if content["quantity"] <= target.filled_quantity:
+        raise OrderDenied(
+            f"Quantity {content['quantity']} is not above the {target.filled_quantity} already filled on order "
+            f"{broker_order_id}; cancel the rest instead."
+        )
+    try:
+        return _record(
+            row,
+            IntentKind.MODIFY,
+            client_order_id,
+            content,
+            strategy=strategy,
+            target=target,
+            not_after=not_after,
+            lifetime=ENTRY_LIFETIME,
+            fingerprint={"target": broker_order_id, **_given(wanted)},
+        )
+    except _MutationOpen as open_one:
+        raise OrderDenied(
+            f"Order {broker_order_id} has an open {open_one.intent.kind.lower()} ({open_one.intent.state}); "
+            "modify it when that is settled."
+        ) from open_one
+
+
+def withdraw(intent: OrderIntent, *, cause: str) -> bool:
+    """Take back an intent that was not sent yet; False when it is too late."""
+    try:
+        with transaction.atomic():
+            move(intent, IntentState.WITHDRAWN, actor=Actor.CALLER, cause=cause, at=configured_clock().now())
+    except StaleIntent:
+        return False
+    return True
+
+
+def sweep(limit: int = 500) -> list[OrderIntent]:
+    """Let lapse what is too old to send; return recorded intents whose ring may have been lost."""
+    now = configured_clock().now()
+    ready = OrderIntent.objects.filter(state=IntentState.READY, mode=settings.MODE.value).select_related("account")
+    for intent in ready.filter(not_after__lt=now)[:limit]:
+        lapse(intent, now, Actor.SWEEPER)
+    waiting = ready.filter(not_before__lte=now, not_after__gte=now, updated_at__lte=now - RING_AGAIN_AFTER)
+    return list(waiting.order_by("created_at")[:limit])
+
+
+def lapse(intent: OrderIntent, now: datetime, actor: Actor) -> None:
+    """Close an intent whose time ran out before it was sent."""
+    cause = f"not sent by {intent.not_after.isoformat(timespec='seconds')}"
+    try:
+        with transaction.atomic():
+            move(intent, IntentState.LAPSED, actor=actor, cause=cause, at=now, closed_reason=cause)
+    except StaleIntent:
+        intent.refresh_from_db()
+
+
+class _MutationOpen(Exception):
+    """The order has another open cancel or modify."""
+
+    def __init__(self, intent: OrderIntent) -> None:
+        super().__init__(str(intent))
+        self.intent = intent
+
+
+def _record(
+    account: BrokerAccount,
+    kind: IntentKind,
+    client_order_id: str,
+    content: dict[str, Any],
+    *,
+    strategy: str,
+    lifetime: timedelta,
+    not_after: datetime | None,
+    target: BrokerOrder | None = None,
+    fingerprint: dict[str, Any] | None = None,
+) -> OrderIntent:
+    key = str(client_order_id)
+    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
+        raise OrderDenied(f"Client order id {key[:80]!r} is not 1 to {MAX_KEY_LENGTH} printable characters.")
+    now = configured_clock().now()
+    if not_after is not None and not_after.tzinfo is None:
+        raise OrderDenied(f"not_after {not_after.isoformat()} has no time zone; give an aware time.")
+    if fingerprint is None:
+        fingerprint = {"target": target.broker_order_id} if target else content
+    intent = OrderIntent(
+        account=account,
+        kind=kind,
+        strategy=strategy,
+        client_order_id=key,
+        fingerprint=fingerprint_of(kind, fingerprint),
+        client_tag=client_tag(account, key),
+        mode=settings.MODE.value,
+        trading_day=trading_day(now),
+        target=target,
+        state=IntentState.READY,
+        not_before=now,
+        not_after=not_after or now + lifetime,
+        created_at=now,
+        updated_at=now,
+        **content,
+    )
+    try:
+        with transaction.atomic():
+            intent.save(force_insert=True)
+            created(intent, cause=f"{kind.lower()} recorded", at=now)
+    except IntegrityError:
+        if existing := _existing(account, key):
+            return _same(existing, fingerprint, kind)
+        if target is not None:
+            open_one = OrderIntent.objects.filter(
+                target=target, kind__in=[IntentKind.CANCEL, IntentKind.MODIFY], state__in=LIVE_STATES
+            ).first()
+            if open_one is not None:
+                raise _MutationOpen(open_one) from None
+        raise
+    return intent
+
+
+def _existing(account: BrokerAccount, client_order_id: str) -> OrderIntent | None:
+    return (
+        OrderIntent.objects.select_related("account", "target")
+        .filter(account=account, client_order_id=str(client_order_id))
+        .first()
+    )
+
+
+def _same(existing: OrderIntent, fingerprint: dict[str, Any], kind: IntentKind) -> OrderIntent:
+    """The recorded intent, if it says the same.
+
+    :raises IdempotencyConflict: it says something else.
+    """
+    if existing.fingerprint != fingerprint_of(kind, fingerprint):
+        raise IdempotencyConflict(
+            f"Client order id {existing.client_order_id!r} already stands for {existing.kind.lower()} of "
+            f"{existing.symbol} x {existing.quantity}; give a new id to a new order."
+        )
+    return existing
+
+
+def _target(account: BrokerAccount, broker_order_id: str) -> BrokerOrder:
+    target = queries.broker_order(account.pk, broker_order_id, trading_day(configured_clock().now()))
+    if target.origin != BrokerOrder.Origin.OURS:
+        raise OrderDenied(f"Order {broker_order_id} was not placed by mcube, which never touches other orders.")
+    if OrderStatus(target.status).is_terminal:
+        raise OrderDenied(f"Order {broker_order_id} has ended: it is {target.status.lower()}.")
+    return target
+
+
+def _of_target(target: BrokerOrder) -> dict[str, Any]:
+    return {
+        "exchange": target.exchange,
+        "symbol": target.symbol,
+        "side": target.side,
+        "quantity": target.quantity,
+        "order_type": target.order_type,
+        "limit_price": target.limit_price,
+        "trigger_price": target.trigger_price,
+        "product": target.product,
+        "time_in_force": TimeInForce.DAY.value,
+    }
+
+
+def _given(wanted: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if value is not None}

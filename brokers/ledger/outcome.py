@@ -1,0 +1,60 @@
+"""Waits for what became of an intent, and says it the way a caller expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from brokers.clock import configured_clock
+from brokers.domain.errors import NotSent, OrderDenied, OrderOutcomeUnknown, OrderRejected
+from brokers.domain.order_states import IntentKind, IntentState
+from brokers.ledger.delivery import ANSWER_SECONDS, SEND_SECONDS, deliver
+from brokers.models import OrderIntent
+
+POLL_SECONDS = 0.05
+
+
+def wait_for(intent_id: int, *, wait: Callable[[float], None], monotonic: Callable[[], float]) -> str:
+    """Deliver the intent from here, or follow the process that does; return the broker's order id.
+
+    :raises OrderDenied: refused here; nothing was sent.
+    :raises NotSent: it could not be sent within its lifetime.
+    :raises OrderRejected: the broker said no.
+    :raises OrderOutcomeUnknown: it may be at the broker.
+    """
+    clock = configured_clock()
+    armed_since: float | None = None
+    while True:
+        intent = deliver(intent_id)
+        if intent.state not in (IntentState.READY, IntentState.ARMED):
+            return _told(intent)
+        if intent.state == IntentState.ARMED:
+            armed_since = monotonic() if armed_since is None else armed_since
+            if monotonic() - armed_since > SEND_SECONDS + ANSWER_SECONDS:
+                return _told(intent)
+            wait(POLL_SECONDS)
+        else:
+            seconds = (intent.not_before - clock.now()).total_seconds()
+            wait(min(max(seconds, POLL_SECONDS), 1.0))
+
+
+def _told(intent: OrderIntent) -> str:
+    if intent.state in (IntentState.UNKNOWN, IntentState.ARMED):
+        raise OrderOutcomeUnknown(
+            f"Order {intent.client_order_id} of {intent.symbol} may be at the broker; do not send it again. "
+            "Look it up with client order id in the admin, or in the broker's own app.",
+            client_order_id=intent.client_order_id,
+        )
+    if intent.state == IntentState.DENIED:
+        raise OrderDenied(intent.closed_reason)
+    if intent.state in (IntentState.LAPSED, IntentState.WITHDRAWN):
+        raise NotSent(f"{intent.waiting_reason} The order was not sent within its lifetime.".strip())
+    if intent.state == IntentState.REFUSED:
+        attempt = intent.attempts.order_by("-number").first()
+        raise OrderRejected(
+            intent.closed_reason,
+            reason=attempt.reply_text if attempt else "",
+            code=attempt.reply_code if attempt else "",
+        )
+    if intent.kind != IntentKind.PLACE and intent.target is not None:
+        return intent.target.broker_order_id
+    return intent.attempts.get(broker_order__isnull=False).broker_order.broker_order_id

@@ -1,0 +1,50 @@
+"""Reads of the ledger."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from django.db.models import QuerySet
+
+from brokers.domain.errors import OrderDenied
+from brokers.domain.order_states import AttemptOutcome, IntentState
+from brokers.models import BrokerOrder, OrderAttempt, OrderIntent
+
+
+def intent(intent_id: int) -> OrderIntent:
+    """One intent with its account and target."""
+    return OrderIntent.objects.select_related("account", "target").get(pk=intent_id)
+
+
+def broker_order(account_id: int, broker_order_id: str, trading_day: date) -> BrokerOrder:
+    """An order of today by the broker's id.
+
+    :raises OrderDenied: the ledger does not know it.
+    """
+    order = BrokerOrder.objects.filter(
+        account_id=account_id, trading_day=trading_day, broker_order_id=str(broker_order_id)
+    ).first()
+    if order is None:
+        raise OrderDenied(f"Order {broker_order_id!r} is not in today's book as mcube knows it; sync the orders first.")
+    return order
+
+
+def unknown() -> QuerySet[OrderIntent]:
+    """Intents that may be at the broker, oldest first."""
+    return OrderIntent.objects.filter(state=IntentState.UNKNOWN).select_related("account").order_by("created_at")
+
+
+def overdue(now: datetime) -> QuerySet[OrderAttempt]:
+    """Attempts still armed after every timeout has passed: their sender died or hangs. Not judged here."""
+    return (
+        OrderAttempt.objects.filter(outcome=AttemptOutcome.ARMED, quiet_at__lt=now)
+        .select_related("intent__account")
+        .order_by("armed_at")
+    )
+
+
+def has_open_orders(account_id: int) -> bool:
+    """Whether anything of the account is under way, so that its book is read more often."""
+    return OrderIntent.objects.filter(
+        account_id=account_id, state__in=[IntentState.ARMED, IntentState.WORKING, IntentState.UNKNOWN]
+    ).exists()

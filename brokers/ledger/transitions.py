@@ -1,0 +1,108 @@
+"""The one way to change an intent's state: compare-and-set, with an append-only event.
+
+Works the same on PostgreSQL and SQLite, where ``select_for_update`` locks nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from brokers.domain.evidence import WireEvidence
+from brokers.domain.order_states import Actor, IntentState, check_transition
+from brokers.models import OrderEvent, OrderIntent
+
+
+class StaleIntent(Exception):
+    """Somebody else moved the intent first."""
+
+
+def created(intent: OrderIntent, *, cause: str, at: datetime) -> None:
+    """Write the first event of a new intent. Call inside the transaction that inserts it."""
+    _append(intent, "", intent.state, Actor.CALLER, cause, {}, at)
+    OrderIntent.objects.filter(pk=intent.pk).update(last_event_hash=intent.last_event_hash)
+
+
+def move(
+    intent: OrderIntent,
+    new: IntentState,
+    *,
+    actor: Actor,
+    cause: str,
+    at: datetime,
+    evidence: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> None:
+    """Move an intent to ``new`` and write why. Call inside a transaction.
+
+    ``changes`` are further columns to set. ``intent`` is brought up to date.
+
+    :raises IllegalTransition: the table does not list the move.
+    :raises StaleIntent: the row is no longer as ``intent`` says.
+    """
+    old = IntentState(intent.state)
+    check_transition(old, new, actor)
+    version = intent.version
+    intent.version = version + 1
+    previous = intent.last_event_hash
+    event = _build(intent, old, new, actor, cause, evidence or {}, at)
+    changed = OrderIntent.objects.filter(pk=intent.pk, state=old, version=version).update(
+        state=new, version=intent.version, last_event_hash=event.hash, updated_at=at, **changes
+    )
+    if changed != 1:
+        intent.version, intent.last_event_hash = version, previous
+        raise StaleIntent(f"{intent} is no longer {old} at version {version}.")
+    event.save(force_insert=True)
+    intent.state, intent.last_event_hash, intent.updated_at = new, event.hash, at
+    for name, value in changes.items():
+        setattr(intent, name, value)
+
+
+def wire_evidence(evidence: WireEvidence | None) -> dict[str, Any]:
+    """The facts of a call as JSON."""
+    if evidence is None:
+        return {}
+    return {
+        "method": evidence.method,
+        "target": evidence.target,
+        "started_at": evidence.started_at.isoformat(),
+        "first_byte_at": evidence.first_byte_at.isoformat() if evidence.first_byte_at else None,
+        "finished_at": evidence.finished_at.isoformat(),
+        "http_status": evidence.http_status,
+        "body_sha256": evidence.body_sha256,
+        "exceptions": list(evidence.exceptions),
+        "server_date": evidence.server_date,
+    }
+
+
+def _append(
+    intent: OrderIntent, old: str, new: str, actor: Actor, cause: str, evidence: Mapping[str, Any], at: datetime
+) -> None:
+    event = _build(intent, old, new, actor, cause, evidence, at)
+    event.save(force_insert=True)
+    intent.last_event_hash = event.hash
+
+
+def _build(
+    intent: OrderIntent, old: str, new: str, actor: Actor, cause: str, evidence: Mapping[str, Any], at: datetime
+) -> OrderEvent:
+    cause = cause[:300]
+    content = json.dumps(
+        [intent.last_event_hash, intent.pk, intent.version, old, new, actor, cause, dict(evidence), at.isoformat()],
+        separators=(",", ":"),
+    )
+    return OrderEvent(
+        intent_id=intent.pk,
+        sequence=intent.version,
+        from_state=old,
+        to_state=new,
+        actor=actor,
+        cause=cause,
+        evidence=dict(evidence),
+        at=at,
+        previous_hash=intent.last_event_hash,
+        hash=hashlib.sha256(content.encode()).hexdigest(),
+    )
