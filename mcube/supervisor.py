@@ -74,11 +74,15 @@ class Supervisor:
         self._watcher: threading.Thread | None = None
 
     def start(
-        self, processes: Sequence[Process], *, on_ready: Callable[[Process], None] = lambda process: None
+        self,
+        processes: Sequence[Process],
+        *,
+        on_ready: Callable[[Process], None] = lambda process: None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         """Start everything, stage by stage, and watch over it from then on.
 
-        :raises StartFailed: one did not get ready; nothing is left running.
+        :raises StartFailed: one did not get ready, or ``interrupted`` said so; nothing is left running.
         """
         self._logs.mkdir(parents=True, exist_ok=True)
         try:
@@ -86,7 +90,7 @@ class Supervisor:
                 members = [process for process in processes if process.stage == stage]
                 for process in members:
                     self._spawn(process)
-                self._await(members, on_ready)
+                self._await(members, on_ready, interrupted)
         except BaseException:
             self.stop()
             raise
@@ -151,7 +155,9 @@ class Supervisor:
         child.handle = self._popen(child.process, child.log)
         child.started, child.restart_due = time.monotonic(), None
 
-    def _await(self, members: Sequence[Process], on_ready: Callable[[Process], None]) -> None:
+    def _await(
+        self, members: Sequence[Process], on_ready: Callable[[Process], None], interrupted: Callable[[], bool]
+    ) -> None:
         begun = time.monotonic()
         waiting = list(members)
         while waiting:
@@ -166,8 +172,10 @@ class Supervisor:
                     raise StartFailed(
                         f"{process.name} was not ready after {process.ready_seconds:.0f} seconds{_why(child)}"
                     )
-            if waiting and self._stopping.wait(POLL_SECONDS):
-                raise StartFailed("The start was interrupted.")
+            if interrupted():
+                raise StartFailed("The start was interrupted; everything is stopped.")
+            if waiting:
+                self._stopping.wait(POLL_SECONDS)
 
     def _watch(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):

@@ -1,0 +1,48 @@
+"""``manage.py prepare``: everything that must be there before the processes start. Safe to repeat."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from brokers.domain.enums import Mode
+
+ADMIN = "admin"
+
+
+class Command(BaseCommand):
+    help = "Migrate, collect static files, seed the schedule and make the first admin user."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, tell: Callable[[str], None] | None = None, **options: Any) -> None:
+        say = tell or self.stdout.write
+        say("Migrating the database")
+        call_command("migrate", interactive=False, verbosity=0)
+        say("Collecting static files")
+        call_command("collectstatic", interactive=False, verbosity=0)
+        say("Seeding the schedule")
+        call_command("seed_schedule", verbosity=0)
+        if settings.MODE is Mode.SIMULATED:
+            say("Seeding the simulated accounts")
+            call_command("seed_simulated", verbosity=0)
+        if password := make_admin():
+            say(
+                f"Admin user {ADMIN}, password {password} (shown once; `manage.py changepassword {ADMIN}` sets another)"
+            )
+
+
+def make_admin() -> str:
+    """Make the first admin user, and return its password if that was generated now; else nothing."""
+    users = get_user_model()._default_manager
+    if users.filter(is_superuser=True).exists():
+        return ""
+    configured = settings.ENV.admin_password.get_secret_value()
+    password = configured or secrets.token_urlsafe(12)
+    users.create_superuser(ADMIN, password=password)  # type: ignore[attr-defined]
+    return "" if configured else password
