@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from brokers.factory import BrokerFactory as BrokerFactory
     from brokers.wire import Wire
 
+
 class BrokerInterface(ABC):
     """Everything a trader may ask of one broker account.
 
@@ -343,13 +344,13 @@ class BrokerAdapter(BrokerInterface):
     def is_market_open(self, exchange: str = "NSE") -> bool:
         raise UnsupportedFeature("Market hours are in the calendar; ask BrokerFactory.get_broker().")
 
-    def place_order(self, *args: object, **kwargs: object) -> str:  # type: ignore[override]
+    def place_order(self, *args: object, **kwargs: object) -> str:
         raise OrderDenied("An adapter sends nothing by itself; place orders on BrokerFactory.get_broker().")
 
-    def modify_order(self, *args: object, **kwargs: object) -> str:  # type: ignore[override]
+    def modify_order(self, *args: object, **kwargs: object) -> str:
         raise OrderDenied("An adapter sends nothing by itself; modify orders on BrokerFactory.get_broker().")
 
-    def cancel_order(self, *args: object, **kwargs: object) -> bool:  # type: ignore[override]
+    def cancel_order(self, *args: object, **kwargs: object) -> bool:
         raise OrderDenied("An adapter sends nothing by itself; cancel orders on BrokerFactory.get_broker().")
 
 

@@ -180,10 +180,10 @@ def _shows(order: BrokerOrder, mutation: OrderIntent) -> bool:
 
 
 def _end(intent: OrderIntent, state: IntentState, cause: str, now: datetime) -> None:
-    reason = {"closed_reason": cause[:500]} if state is not IntentState.FILLED else {}
+    reason = "" if state is IntentState.FILLED else cause[:500]
     try:
         with transaction.atomic():
-            move(intent, state, actor=Actor.BOOK, cause=cause, at=now, **reason)
+            move(intent, state, actor=Actor.BOOK, cause=cause, at=now, closed_reason=reason)
     except StaleIntent:
         # Another reading of the same book was quicker.
         intent.refresh_from_db()

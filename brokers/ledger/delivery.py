@@ -16,6 +16,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -258,26 +259,18 @@ SESSION_REFUSED = "session"
 
 def classify(error: BrokerError, trace: WireTrace) -> Settlement:
     """What an error proves of an attempt. Fail closed: anything that is not proven is UNKNOWN."""
-    evidence = error.evidence or (trace.last.evidence() if trace.last else None)
-    common = {"text": error.reason or error.message, "evidence": evidence}
+    outcome, state = AttemptOutcome.UNKNOWN, IntentState.UNKNOWN
     if isinstance(error, (NotSent, OrderDenied)) and not trace.left_this_machine:
-        return Settlement(
-            outcome=AttemptOutcome.NOT_SENT, state=IntentState.READY, cause=error.message, code=error.code, **common
-        )
-    if isinstance(error, SessionExpired):
-        return Settlement(
-            outcome=AttemptOutcome.REFUSED,
-            state=IntentState.REFUSED,
-            cause=error.message,
-            code=SESSION_REFUSED,
-            **common,
-        )
-    if isinstance(error, OrderRejected):
-        return Settlement(
-            outcome=AttemptOutcome.REFUSED, state=IntentState.REFUSED, cause=error.message, code=error.code, **common
-        )
+        outcome, state = AttemptOutcome.NOT_SENT, IntentState.READY
+    elif isinstance(error, (SessionExpired, OrderRejected)):
+        outcome, state = AttemptOutcome.REFUSED, IntentState.REFUSED
     return Settlement(
-        outcome=AttemptOutcome.UNKNOWN, state=IntentState.UNKNOWN, cause=error.message, code=error.code, **common
+        outcome=outcome,
+        state=state,
+        cause=error.message,
+        code=SESSION_REFUSED if isinstance(error, SessionExpired) else error.code,
+        text=error.reason or error.message,
+        evidence=error.evidence or (trace.last.evidence() if trace.last else None),
     )
 
 
@@ -320,7 +313,7 @@ def _settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now:
         )
         if changed != 1:
             raise StaleIntent(f"{attempt} was judged by somebody else before its answer was written.")
-        changes = {"closed_reason": result.cause[:500]} if result.state is IntentState.REFUSED else {}
+        changes: dict[str, Any] = {"closed_reason": result.cause[:500]} if result.state is IntentState.REFUSED else {}
         if result.outcome is AttemptOutcome.NOT_SENT:
             changes = {"waiting_reason": result.cause[:500], "not_before": now + TRY_AGAIN}
         move(
