@@ -13,7 +13,16 @@ SPEC = AdapterSpec(
     sdk_packages=frozenset({"neo_api_client"}),
     extra="kotakneo",
     hosts=frozenset({"mis.kotaksecurities.com", "lapi.kotaksecurities.com"}),
+    # The account's data centre, e.g. e43, is named by the login's answer.
+    host_suffixes=(".kotaksecurities.com",),
     required_credentials=("api_key", "mobile_number", "ucc", "neo_password", "totp_secret"),
+    credential_hints={
+        "api_key": "The consumer key: Neo app, More, Trade API, the token of your application.",
+        "mobile_number": "The registered mobile number with its country code, e.g. +91 and ten digits.",
+        "ucc": "The unique client code: Neo app, Profile.",
+        "neo_password": "The six-digit MPIN you unlock the Neo app with.",
+        "totp_secret": "The text key shown beside the QR code when you register an authenticator for Trade API.",
+    },
     capabilities=Capabilities(
         exchanges=frozenset(Exchange),
         order_types=frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT}),

@@ -1,0 +1,116 @@
+"""The only importer of Kotak's SDK.
+
+Importing the package changes what belongs to others: it configures structlog for the whole process, sets the
+levels of httpx and httpcore, opens ``./logs`` and logs login answers. :func:`load` imports it once, late, and
+puts everything back; the SDK's own loggers stay silent for good.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from brokers.interfaces import AdapterContext
+
+#: Read by the SDK while it is imported (3.0.9, logger.py).
+_QUIET = {"NEO_LOG_FILE_ENABLED": "false", "NEO_LOG_LEVEL": "NOLOG", "NEO_LOG_FILE_LEVEL": "NOLOG"}
+#: Read by the SDK at each use (3.0.9, utils): private data must not land in the home directory.
+_CACHE_VARIABLES = ("NEO_SCRIP_CACHE_DIR", "NEO_HOLDINGS_CACHE_DIR")
+#: The wire keeps the deadline; the SDK's own timeout (seconds, for each read) must not be the shorter one.
+_SDK_TIMEOUT_SECONDS = 120
+
+
+@cache
+def load() -> ModuleType:
+    """Import the SDK and leave the process as it was.
+
+    :raises ModuleNotFoundError: the package is not installed.
+    """
+    with _structlog_kept(), _levels_kept("httpx", "httpcore"), _environment(_QUIET):
+        import neo_api_client
+
+        _pin_loggers(neo_api_client.__name__)
+    folder = tempfile.mkdtemp(prefix="kotakneo-sdk-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for variable in _CACHE_VARIABLES:
+        os.environ.setdefault(variable, folder)
+    module: ModuleType = neo_api_client
+    return module
+
+
+def client(context: AdapterContext) -> Any:
+    """A client of the SDK over the account's wire: no redirects, no HTTP/2, no call made yet."""
+    with structlog.contextvars.bound_contextvars(environment=""):  # the SDK binds one and leaves it there
+        neo = load().NeoAPI(
+            consumer_key=context.secrets["api_key"],
+            environment="prod",
+            transport=context.wire.transport(),
+            http2=False,
+            timeout=_SDK_TIMEOUT_SECONDS,
+        )
+    neo.api_client.rest_client.session.follow_redirects = False
+    return neo
+
+
+def raised_errors() -> tuple[type[Exception], ...]:
+    """What quotes and login raise where the other methods return it in a dict."""
+    load()
+    from neo_api_client.exceptions import OpenApiException
+
+    return (OpenApiException, TypeError, AttributeError, KeyError)
+
+
+def _pin_loggers(package: str) -> None:
+    """Fix every logger of the SDK to the silent configuration that is set while it is imported."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == package and hasattr(getattr(module, "logger", None), "bind"):
+            module.logger.bind()
+
+
+@contextmanager
+def _structlog_kept() -> Iterator[None]:
+    configured, saved = structlog.is_configured(), structlog.get_config()
+    # The SDK sets no wrapper class, so its loggers get this one, which drops all it ever logs (3.0.9: up to error).
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**saved)
+        if not configured:
+            structlog.reset_defaults()
+
+
+@contextmanager
+def _levels_kept(*names: str) -> Iterator[None]:
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
