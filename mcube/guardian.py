@@ -31,24 +31,27 @@ def read_groups(lines: Iterable[str]) -> list[int]:
     return groups
 
 
-def is_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False  # ended, or the number belongs to somebody else by now
-    return True
-
-
 def end(groups: list[int]) -> None:
-    """Ask the leaders to end, newest first, and kill the groups that have not ended in time."""
-    for group in reversed(groups):
-        _signal(os.kill, group, signal.SIGTERM)
+    """Ask the leaders to end, newest first; kill each group when its leader has ended, or its time is over."""
+    for leader in reversed(groups):
+        _signal(os.kill, leader, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
     pause = threading.Event()
-    while any(is_alive(group) for group in groups) and time.monotonic() < deadline:
+    while groups and time.monotonic() < deadline:
+        for group in [leader for leader in groups if not _is_alive(leader)]:
+            _signal(os.killpg, group, signal.SIGKILL)
+            groups.remove(group)
         pause.wait(POLL_SECONDS)
     for group in groups:
         _signal(os.killpg, group, signal.SIGKILL)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, PermissionError):
+        return False  # ended, or the number belongs to somebody else by now
+    return True
 
 
 def _signal(send: Callable[[int, int], None], group: int, number: signal.Signals) -> None:

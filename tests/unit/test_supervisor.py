@@ -46,6 +46,11 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def all_gone(pids: list[int]) -> bool:
+    """A killed process may take a moment to disappear."""
+    return until(lambda: all(is_gone(pid) for pid in pids))
+
+
 class Tree:
     """A supervisor and what it said."""
 
@@ -87,7 +92,7 @@ def test_stopping_ends_grandchildren_too(tree: Tree) -> None:
     pids = tree.pids("one") + tree.pids("two")
     assert len(pids) == 4
     tree.supervisor.stop()
-    assert all(is_gone(pid) for pid in pids)
+    assert all_gone(pids)
     assert tree.said == []
 
 
@@ -95,7 +100,7 @@ def test_a_process_that_ignores_its_end_is_killed_and_named(tree: Tree) -> None:
     tree.supervisor.start([tree.process("stubborn", STUBBORN, stop_seconds=0.3)])
     pids = tree.pids("stubborn")
     tree.supervisor.stop()
-    assert all(is_gone(pid) for pid in pids)
+    assert all_gone(pids)
     assert any("stubborn did not end" in line for line in tree.said)
 
 
@@ -106,7 +111,7 @@ def test_a_crashed_process_comes_back_and_it_is_said(tree: Tree) -> None:
     os.kill(old[0], signal.SIGKILL)
     assert until((tree.folder / "worker").exists)
     assert tree.pids("worker")[0] == tree.supervisor.pid_of("worker") != old[0]
-    assert all(is_gone(pid) for pid in old)
+    assert all_gone(old)
     assert any("worker ended by SIGKILL" in line for line in tree.said)
     assert until(lambda: any("worker is started again" in line for line in tree.said))
 
@@ -116,7 +121,7 @@ def test_a_process_that_dies_while_starting_fails_the_start_with_its_last_words(
     bad = tree.process("bad", "raise SystemExit('MCUBE_MODE: no such mode.')", stage=1)
     with pytest.raises(StartFailed, match=r"bad ended while starting with status 1: MCUBE_MODE: no such mode\."):
         tree.supervisor.start([good, bad])
-    assert all(is_gone(pid) for pid in tree.pids("good"))
+    assert all_gone(tree.pids("good"))
 
 
 def test_a_process_that_never_gets_ready_fails_the_start(tree: Tree) -> None:
@@ -135,7 +140,7 @@ def test_a_paused_process_is_down_for_the_while_and_not_called_a_crash(tree: Tre
     old = tree.pids("queue")
     (tree.folder / "queue").unlink()
     with tree.supervisor.paused("queue"):
-        assert all(is_gone(pid) for pid in old)
+        assert all_gone(old)
     assert until((tree.folder / "queue").exists)
     assert tree.said == []
 
@@ -160,7 +165,7 @@ def test_killing_the_supervisor_leaves_no_process(tmp_path: Path) -> None:
     pids = [int(word) for name in ("one", "two") for word in (tmp_path / name).read_text().split()]
     running.kill()
     running.wait()
-    assert until(lambda: all(is_gone(pid) for pid in pids)), "the guardian left processes running"
+    assert all_gone(pids), "the guardian left processes running"
 
 
 def test_the_guardian_forgets_groups_that_ended() -> None:
