@@ -1,0 +1,324 @@
+"""One login per account and day, shared by all processes through the database.
+
+``SessionState`` says where the session stands and who is logging in; the tokens are in the credential
+store. A login is done by whoever takes the lease, with no transaction open; everybody else reads the
+result. A failed login cools down, so that no schedule turns into a hot loop against the broker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import import_module
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.views.decorators.debug import sensitive_variables
+
+from brokers.clock import IST
+from brokers.discovery import spec_of
+from brokers.domain.enums import Mode
+from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, PersonNeeded
+from brokers.interfaces import BrokerAdapter, Clock, SessionGrant
+from brokers.models import BrokerAccount, SessionState
+from credentials import store
+from credentials.fields import Sealed
+from credentials.models import CredentialStore
+
+log = logging.getLogger("brokers.sessions")
+
+Status = SessionState.Status
+MakeAdapter = Callable[[BrokerAccount, Clock], BrokerAdapter]
+
+#: A login is a handful of calls under one deadline.
+LOGIN_SECONDS = 25.0
+#: Wall time after which a login's process is taken for dead.
+LEASE = timedelta(seconds=LOGIN_SECONDS + 10)
+#: How long a caller that may wait does so for another process's login, and how often it looks.
+WAIT_SECONDS = 30.0
+LOOK_SECONDS = 0.1
+#: First and longest pause after a login that the broker refused. A few wrong one-time passwords lock an
+#: account's login for about five minutes.
+REFUSED_PAUSE = (timedelta(minutes=5), timedelta(hours=1))
+#: The same after a login that found the broker unreachable.
+UNREACHABLE_PAUSE = (timedelta(seconds=5), timedelta(minutes=5))
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class LoginInProgress(BrokerUnavailable):
+    """Another process is logging this account in now. Come again with the next turn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """An account's session as this process holds it. Its repr shows no token."""
+
+    account_id: int
+    version: int
+    grant: SessionGrant
+
+
+#: The sessions this process has decrypted, so that a call costs two reads and no decryption.
+_opened: dict[int, tuple[tuple[Sealed | None, Sealed | None], Session]] = {}
+
+
+def current(account: BrokerAccount, *, clock: Clock) -> Session | None:
+    """The account's session if it is valid now; makes no call to the broker.
+
+    :raises DecryptError: the stored tokens open with no configured key.
+    """
+    state = SessionState.objects.filter(account_id=account.pk).first()
+    if state is None or state.status != Status.VALID or state.expires_at is None or state.expires_at <= clock.now():
+        return None
+    row = store.find(account.broker, account.name)
+    if row is None or row.sealed("session_token") is None or not row.is_unchanged_since_login:
+        return None
+    session = _open(account, state, row, state.expires_at)
+    _note_use(state, clock)
+    return session
+
+
+def ensure(
+    account: BrokerAccount,
+    *,
+    clock: Clock,
+    wait: Callable[[float], None] | None = None,
+    make_adapter: MakeAdapter | None = None,
+) -> Session:
+    """The current session, or one login for all processes.
+
+    While another process logs in, a caller with ``wait`` (it is given seconds) looks again and again for up
+    to 30 s; a caller without it, such as a task, is turned away at once.
+
+    :raises LoginFailed: the broker refused, a pause after a refusal is not over, or a person is needed.
+    :raises LoginInProgress: another process is at it.
+    :raises BrokerUnavailable: the broker could not be asked, or the pause after that is not over.
+    :raises CredentialsNotFound: there are none, or they are incomplete.
+    """
+    give_up_at = clock.monotonic() + WAIT_SECONDS
+    while True:
+        session = current(account, clock=clock)
+        if session is not None:
+            return session
+        state, _ = SessionState.objects.get_or_create(account=account)
+        if store.credential(account.broker, account.name).is_unchanged_since_login:
+            _refuse_while_paused(state, clock)
+        holder = _take_lease(state, clock)
+        if holder:
+            maker = make_adapter or _adapter_from_factory
+            return _Login(account=account, clock=clock, holder=holder, make_adapter=maker).run()
+        if wait is None or clock.monotonic() >= give_up_at:
+            raise LoginInProgress(f"Another process is logging in account {account}; try again in a few seconds.")
+        wait(LOOK_SECONDS)
+
+
+def report_expired(account: BrokerAccount, version: int, *, clock: Clock) -> None:
+    """The broker did not accept the session of this version. An older version changes nothing."""
+    changed = SessionState.objects.filter(account_id=account.pk, version=version, status=Status.VALID).update(
+        status=Status.EXPIRED, expires_at=clock.now(), message="The broker no longer accepts the session."
+    )
+    if changed:
+        log.warning("session expired", extra={"account": str(account), "version": version})
+
+
+def end(account: BrokerAccount, *, clock: Clock) -> None:
+    """End the session for everybody; the next use logs in."""
+    with transaction.atomic():
+        SessionState.objects.filter(account_id=account.pk).update(
+            status=Status.NONE, expires_at=clock.now(), message="", failures=0, retry_at=None
+        )
+        store.clear_session(account.broker, account.name)
+    _opened.pop(account.pk, None)
+
+
+def try_again(account: BrokerAccount) -> None:
+    """Forget the pause after a failed login, because a person says that the cause is gone."""
+    SessionState.objects.filter(account_id=account.pk, status__in=[Status.FAILED, Status.NEEDS_PERSON]).update(
+        status=Status.NONE, failures=0, retry_at=None, message=""
+    )
+    SessionState.objects.filter(account_id=account.pk).update(retry_at=None)
+
+
+@sensitive_variables("token")
+def give_token(account: BrokerAccount, token: str) -> None:
+    """Take the token that a person brings back from the broker's login page; the next use logs in with it.
+
+    :raises CredentialsNotFound: the account has no credentials.
+    :raises ValidationError: the token holds control characters or is too long.
+    """
+    row = store.credential(account.broker, account.name)
+    row.session_token = token.strip()
+    row.sid = ""
+    row.save(update_fields=["session_token", "sid"])
+    try_again(account)
+
+
+def _open(account: BrokerAccount, state: SessionState, row: CredentialStore, expires_at: datetime) -> Session:
+    sealed = (row.sealed("session_token"), row.sealed("sid"))
+    known = _opened.get(account.pk)
+    if known and known[0] == sealed and known[1].version == state.version:
+        return known[1]
+    token, sid = store.open_session(row, purpose=f"session {state.version}")
+    grant = SessionGrant(session_token=token, sid=sid, details=state.details, expires_at=expires_at)
+    session = Session(account_id=account.pk, version=state.version, grant=grant)
+    _opened[account.pk] = (sealed, session)
+    return session
+
+
+def _note_use(state: SessionState, clock: Clock) -> None:
+    now = clock.now()
+    if state.last_used_at is None or abs(now - state.last_used_at) >= USE_NOTED_EVERY:
+        SessionState.objects.filter(pk=state.pk).update(last_used_at=now)
+
+
+def _refuse_while_paused(state: SessionState, clock: Clock) -> None:
+    """Keep a failed login from being tried again too soon."""
+    if state.status == Status.NEEDS_PERSON:
+        raise LoginFailed(state.message)
+    # A pause longer than the longest comes from a clock that was set back.
+    longest = max(REFUSED_PAUSE[1], UNREACHABLE_PAUSE[1])
+    if state.retry_at is None or not clock.now() < state.retry_at <= clock.now() + longest:
+        return
+    again = f"{state.retry_at.astimezone(IST):%H:%M:%S} IST"
+    if state.status == Status.FAILED:
+        raise LoginFailed(f"{state.message} The next login is tried at {again}.")
+    raise BrokerUnavailable(f"{state.message} The next login is tried at {again}.")
+
+
+def _take_lease(state: SessionState, clock: Clock) -> str:
+    """Become the one who logs in; returns the lease's name, or "" when somebody else is at it."""
+    holder = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(6)}"
+    now = clock.real_now()
+    # version and failures are part of the comparison: whoever logged in or failed since `state` was read has
+    # changed one of them, and this caller must look at the result first.
+    won = (
+        SessionState.objects.filter(pk=state.pk, version=state.version, failures=state.failures)
+        .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
+        .update(lease_holder=holder, lease_until=now + LEASE, status=Status.LOGGING_IN, message="")
+    )
+    return holder if won else ""
+
+
+@dataclass(kw_only=True)
+class _Login:
+    """One login by the holder of the lease."""
+
+    account: BrokerAccount
+    clock: Clock
+    holder: str
+    make_adapter: MakeAdapter
+    #: ``updated_at`` of the credential as this login read it.
+    used_at: datetime | None = None
+
+    def run(self) -> Session:
+        try:
+            grant = self._open_session()
+            if grant.expires_at <= self.clock.now():
+                raise BrokerUnavailable(
+                    f"{self.account}: the broker opened a session that had already ended at "
+                    f"{grant.expires_at.astimezone(IST):%Y-%m-%d %H:%M} IST; check this machine's clock."
+                )
+        except LoginFailed as error:
+            needs_person = not spec_of(self.account.broker).capabilities.unattended_login
+            self._settle_failure(Status.NEEDS_PERSON if needs_person else Status.FAILED, error, REFUSED_PAUSE)
+            raise
+        except BrokerError as error:
+            self._settle_failure(Status.EXPIRED, error, UNREACHABLE_PAUSE)
+            if isinstance(error, BrokerUnavailable):
+                raise
+            raise BrokerUnavailable(f"Account {self.account} could not log in: {error.message}") from error
+        except BaseException:
+            self._leave(status=Status.EXPIRED, message="The login was interrupted.")
+            raise
+        return self._settle_success(grant)
+
+    def _open_session(self) -> SessionGrant:
+        try:
+            return self._ask_broker()
+        except PersonNeeded as error:
+            token = _play_person(self.account, error.login_url)
+            if not token:
+                raise
+        row = store.credential(self.account.broker, self.account.name)
+        row.session_token = token
+        row.save(update_fields=["session_token"])
+        return self._ask_broker()
+
+    def _ask_broker(self) -> SessionGrant:
+        self.used_at = store.credential(self.account.broker, self.account.name).updated_at
+        adapter = self.make_adapter(self.account, self.clock)
+        try:
+            with adapter.context.wire.call(total_seconds=LOGIN_SECONDS) as trace:
+                grant = adapter.open_session()
+            trace.raise_interruption()
+            return grant
+        finally:
+            adapter.close()
+
+    def _settle_success(self, grant: SessionGrant) -> Session:
+        with transaction.atomic():
+            kept = self._leave(
+                status=Status.VALID,
+                version=F("version") + 1,
+                details=dict(grant.details),
+                opened_at=self.clock.now(),
+                expires_at=grant.expires_at,
+                failures=0,
+                retry_at=None,
+            )
+            if kept and self.used_at:
+                store.save_session(self.account.broker, self.account.name, grant, login_used_at=self.used_at)
+        session = current(self.account, clock=self.clock)
+        if session is None:
+            raise LoginInProgress(
+                f"The login of account {self.account} took too long, or its credentials were changed meanwhile; try again."
+            )
+        log.info("session opened", extra={"account": str(self.account), "version": session.version})
+        return session
+
+    def _settle_failure(self, status: str, error: BrokerError, pause: tuple[timedelta, timedelta]) -> None:
+        failures = SessionState.objects.values_list("failures", flat=True).get(account_id=self.account.pk) + 1
+        first, longest = pause
+        retry_at = self.clock.now() + min(first * 2 ** min(failures - 1, 16), longest)
+        with transaction.atomic():
+            kept = self._leave(
+                status=status,
+                message=error.message[:500],
+                failures=failures,
+                retry_at=None if status == Status.NEEDS_PERSON else retry_at,
+            )
+            if kept and self.used_at:
+                store.note_login(self.account.broker, self.account.name, login_used_at=self.used_at)
+        log.warning("login failed", extra={"account": str(self.account), "status": str(status), "failures": failures})
+
+    def _leave(self, **changes: object) -> bool:
+        """Write the outcome and give the lease back; False when the lease was lost meanwhile."""
+        rows = SessionState.objects.filter(account_id=self.account.pk, lease_holder=self.holder)
+        return bool(rows.update(**changes, lease_holder="", lease_until=None))
+
+
+def _adapter_from_factory(account: BrokerAccount, clock: Clock) -> BrokerAdapter:
+    from brokers.factory import make_adapter
+
+    return make_adapter(account, clock=clock)
+
+
+def _play_person(account: BrokerAccount, login_url: str) -> str:
+    """In simulated mode, do what a person does on the simulated login page; "" where only a person can."""
+    if settings.MODE is not Mode.SIMULATED or urlsplit(login_url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        return ""
+    face = import_module(spec_of(account.broker).simulator.partition(":")[0])
+    try:
+        token: str = face.play_person(login_url)
+    except OSError as error:
+        raise BrokerUnavailable(
+            f"The login page of account {account} at the simulator does not answer: {type(error).__name__}."
+        ) from error
+    return token

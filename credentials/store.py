@@ -1,0 +1,171 @@
+"""What the rest of mcube may ask of the credential store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from brokers.domain.errors import CredentialsNotFound
+from credentials import access, keyring
+from credentials.fields import Sealed, secret_fields
+from credentials.keyring import DecryptError
+from credentials.models import CredentialStore
+from credentials.services import services
+
+if TYPE_CHECKING:
+    from brokers.interfaces import SessionGrant
+
+log = logging.getLogger("credentials")
+
+#: The columns that a login writes; a person writes the others.
+SESSION_COLUMNS = ("session_token", "sid")
+
+
+class Secrets(Mapping[str, str]):
+    """A credential's columns, each decrypted when it is looked up. Absent ones are empty strings."""
+
+    def __init__(self, row: CredentialStore) -> None:
+        self._row = row
+        self._fields = secret_fields(CredentialStore)
+
+    def __getitem__(self, column: str) -> str:
+        return self._fields[column].reveal(self._row)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Secrets({self._row})"
+
+
+def missing(row: CredentialStore) -> list[str]:
+    """Required columns of the row's service that are not set."""
+    service = services().get(row.service)
+    present = row.set_columns()
+    return [column for column in service.required if column not in present] if service else []
+
+
+def credential(service: str, name: str) -> CredentialStore:
+    """The row, complete.
+
+    :raises CredentialsNotFound: there is none, or a required column is not set.
+    """
+    row = find(service, name)
+    option = "" if name == "default" else f" --name {name}"
+    command = f"Credentials not found: run `python manage.py setup_credentials --setup-{service}{option}`."
+    if row is None:
+        raise CredentialsNotFound(f"{command} There are none for {service}/{name}.")
+    if absent := missing(row):
+        raise CredentialsNotFound(f"{command} Those of {service}/{name} lack {', '.join(absent)}.")
+    return row
+
+
+def secrets_of(service: str, name: str, *, purpose: str) -> Mapping[str, str]:
+    """The credential's columns by name, decrypted one by one as they are looked up; the access is recorded.
+
+    :raises CredentialsNotFound: there is none, or a required column is not set.
+    """
+    row = credential(service, name)
+    access.record("READ", service=service, name=name, purpose=purpose, columns=row.set_columns())
+    return Secrets(row)
+
+
+def find(service: str, name: str) -> CredentialStore | None:
+    return CredentialStore.objects.filter(service=service, name=name).first()
+
+
+@sensitive_variables()
+def open_session(row: CredentialStore, *, purpose: str) -> tuple[str, str]:
+    """Decrypt the stored session: token and sid. The access is recorded.
+
+    :raises DecryptError: no key opens them.
+    """
+    access.record("READ", service=row.service, name=row.name, purpose=purpose, columns=SESSION_COLUMNS)
+    secrets = Secrets(row)
+    return secrets["session_token"], secrets["sid"]
+
+
+@sensitive_variables("grant", "values")
+def save_session(service: str, name: str, grant: SessionGrant, *, login_used_at: datetime) -> None:
+    """Keep a login's tokens. ``login_used_at`` is the credential's ``updated_at`` as the login read it.
+
+    Leaves ``updated_at`` alone, so that a change made by a person during the login is noticed after it.
+    """
+    values = {"session_token": grant.session_token, "sid": grant.sid}
+    _write_session(service, name, values, login_used_at=login_used_at)
+
+
+def clear_session(service: str, name: str) -> None:
+    """Forget the tokens of the session; the next use logs in."""
+    _write_session(service, name, dict.fromkeys(SESSION_COLUMNS, ""), login_used_at=None)
+
+
+def note_login(service: str, name: str, *, login_used_at: datetime) -> None:
+    """Remember that a login was tried with the values of ``login_used_at`` and failed."""
+    CredentialStore.objects.filter(service=service, name=name).update(login_used_at=login_used_at)
+
+
+@sensitive_variables("values")
+def _write_session(service: str, name: str, values: Mapping[str, str], *, login_used_at: datetime | None) -> None:
+    rows = CredentialStore.objects.filter(service=service, name=name)
+    sealed = _seal(CredentialStore(service=service, name=name), values)
+    rows.update(**sealed, login_used_at=login_used_at, last_session_update=timezone.now())
+    # The rest of the row may be under another key; an empty fingerprint asks for a rotation.
+    rows.exclude(key_fingerprint=keyring.newest_fingerprint()).update(key_fingerprint="")
+    access.record(
+        "SESSION",
+        service=service,
+        name=name,
+        purpose="session written" if any(values.values()) else "session cleared",
+        columns=SESSION_COLUMNS,
+    )
+
+
+def unreadable() -> list[str]:
+    """One sentence for each stored secret that no configured key opens."""
+    problems = []
+    for row in CredentialStore.objects.all():
+        for secret in secret_fields(CredentialStore).values():
+            try:
+                secret.reveal(row)
+            except DecryptError as error:
+                problems.append(str(error))
+    return problems
+
+
+def rotate() -> int:
+    """Encrypt every credential anew with the newest key; returns how many rows changed.
+
+    Older keys must stay configured until this has run; readers never meet a row they cannot read, and a run
+    that was ended half-way is finished by the next.
+
+    :raises DecryptError: a secret opens with no configured key; the rows before it are done.
+    """
+    stale = CredentialStore.objects.exclude(key_fingerprint=keyring.newest_fingerprint())
+    keys = list(stale.values_list("pk", flat=True))
+    for key in keys:
+        with transaction.atomic():
+            row = CredentialStore.objects.select_for_update().get(pk=key)
+            secrets = secret_fields(CredentialStore)
+            sealed = _seal(row, {name: secret.reveal(row) for name, secret in secrets.items()})
+            # Not save(): the values are the same, so sessions that hang on updated_at stay valid.
+            CredentialStore.objects.filter(pk=key).update(**sealed, key_fingerprint=keyring.newest_fingerprint())
+    return len(keys)
+
+
+@sensitive_variables("values", "secret")
+def _seal(row: CredentialStore, values: Mapping[str, str]) -> dict[str, Sealed | None]:
+    sealed = {}
+    for column, value in values.items():
+        setattr(row, column, value)
+        sealed[column] = secret_fields(CredentialStore)[column].pre_save(row, add=False)
+    return sealed
