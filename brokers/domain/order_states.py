@@ -60,6 +60,7 @@ TRANSITIONS: dict[tuple[IntentState, IntentState], frozenset[Actor]] = {
     (_S.READY, _S.WITHDRAWN): frozenset({_A.CALLER}),
     (_S.READY, _S.LAPSED): frozenset({_A.SENDER, _A.SWEEPER}),
     (_S.ARMED, _S.READY): frozenset({_A.SENDER}),
+    (_S.ARMED, _S.LAPSED): frozenset({_A.SENDER}),  # proven unsent once too often
     (_S.ARMED, _S.WORKING): frozenset({_A.SENDER}),
     (_S.ARMED, _S.REFUSED): frozenset({_A.SENDER}),
     (_S.ARMED, _S.UNKNOWN): frozenset({_A.SENDER}),

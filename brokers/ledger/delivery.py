@@ -53,6 +53,8 @@ SEND_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 #: After what cannot be done now, e.g. without a session.
 TRY_AGAIN = timedelta(seconds=1)
+#: Attempts that are proven not to have left; after these the intent lapses.
+MAX_TRIES = 3
 
 Operation = OrderRequest | OrderChange | CancelRequest
 
@@ -76,14 +78,19 @@ def deliver(intent_id: int) -> OrderIntent:
     Safe to call any number of times, from any process, at once or late. Outcomes are in the row; only
     what stops this process itself, e.g. a time limit, is raised, after the attempt was settled.
     """
+    return try_to_deliver(intent_id)[0]
+
+
+def try_to_deliver(intent_id: int) -> tuple[OrderIntent, Exception | None]:
+    """As :func:`deliver`, and what keeps the intent waiting, if something does."""
     intent = queries.intent(intent_id)
     clock = configured_clock()
     now = clock.now()
     if intent.state != IntentState.READY or now < intent.not_before:
-        return intent
+        return intent, None
     if now > intent.not_after:
         lapse(intent, now, Actor.SENDER)
-        return intent
+        return intent, None
     try:
         gateway = BrokerFactory.get_broker(intent.account.broker, intent.account.name)
         _gate(intent, gateway)
@@ -92,17 +99,17 @@ def deliver(intent_id: int) -> OrderIntent:
         attempt = _arm(intent, operation, session_version, clock.now())
     except OrderDenied as error:
         _deny(intent, error.message, now)
-        return intent
+        return intent, None
     except RateLimited as error:
         _postpone(intent, error.message, now + error.retry_after)
-        return intent
+        return intent, error
     except (BrokerError, CredentialsNotFound, SDKMissing) as error:
         _postpone(intent, str(error), now + TRY_AGAIN)
-        return intent
+        return intent, error
     except StaleIntent:
         intent.refresh_from_db()
-        return intent
-    return _send(intent, attempt, operation, gateway)
+        return intent, None
+    return _send(intent, attempt, operation, gateway), None
 
 
 def _gate(intent: OrderIntent, gateway: BrokerGateway) -> None:
@@ -314,11 +321,15 @@ def _settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now:
         if changed != 1:
             raise StaleIntent(f"{attempt} was judged by somebody else before its answer was written.")
         changes: dict[str, Any] = {"closed_reason": result.cause[:500]} if result.state is IntentState.REFUSED else {}
-        if result.outcome is AttemptOutcome.NOT_SENT:
+        state = result.state
+        if result.outcome is AttemptOutcome.NOT_SENT and attempt.number >= MAX_TRIES:
+            state = IntentState.LAPSED
+            changes = {"closed_reason": f"Not sent in {MAX_TRIES} tries. {result.cause}"[:500]}
+        elif result.outcome is AttemptOutcome.NOT_SENT:
             changes = {"waiting_reason": result.cause[:500], "not_before": now + TRY_AGAIN}
         move(
             intent,
-            result.state,
+            state,
             actor=Actor.SENDER,
             cause=result.cause,
             at=now,

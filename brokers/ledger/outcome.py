@@ -7,7 +7,8 @@ from collections.abc import Callable
 from brokers.clock import configured_clock
 from brokers.domain.errors import NotSent, OrderDenied, OrderOutcomeUnknown, OrderRejected
 from brokers.domain.order_states import IntentKind, IntentState
-from brokers.ledger.delivery import ANSWER_SECONDS, SEND_SECONDS, deliver
+from brokers.ledger.delivery import ANSWER_SECONDS, SEND_SECONDS, try_to_deliver
+from brokers.ledger.operations import withdraw
 from brokers.models import OrderIntent
 
 POLL_SECONDS = 0.05
@@ -17,14 +18,18 @@ def wait_for(intent_id: int, *, wait: Callable[[float], None], monotonic: Callab
     """Deliver the intent from here, or follow the process that does; return the broker's order id.
 
     :raises OrderDenied: refused here; nothing was sent.
-    :raises NotSent: it could not be sent within its lifetime.
+    :raises LoginFailed, BrokerUnavailable, CredentialsNotFound: there is no session or no price; the intent
+        was taken back, nothing was sent.
+    :raises NotSent: it could not be sent within its lifetime or tries.
     :raises OrderRejected: the broker said no.
     :raises OrderOutcomeUnknown: it may be at the broker.
     """
     clock = configured_clock()
     armed_since: float | None = None
     while True:
-        intent = deliver(intent_id)
+        intent, obstacle = try_to_deliver(intent_id)
+        if obstacle is not None and not isinstance(obstacle, NotSent) and withdraw(intent, cause=str(obstacle)):
+            raise obstacle
         if intent.state not in (IntentState.READY, IntentState.ARMED):
             return _told(intent)
         if intent.state == IntentState.ARMED:
@@ -47,7 +52,9 @@ def _told(intent: OrderIntent) -> str:
     if intent.state == IntentState.DENIED:
         raise OrderDenied(intent.closed_reason)
     if intent.state in (IntentState.LAPSED, IntentState.WITHDRAWN):
-        raise NotSent(f"{intent.waiting_reason} The order was not sent within its lifetime.".strip())
+        raise NotSent(
+            " ".join(filter(None, [intent.waiting_reason, f"The order was not sent: {intent.closed_reason}"]))
+        )
     if intent.state == IntentState.REFUSED:
         attempt = intent.attempts.order_by("-number").first()
         raise OrderRejected(
