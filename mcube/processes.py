@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 from brokers.discovery import specs
-from mcube.celery import HOME_QUEUE
+
+#: The queue of the work that touches no broker.
+OWN_QUEUE = "mcube"
 
 Command = tuple[str, ...]
 
@@ -21,7 +23,7 @@ def python() -> str:
 
 def queues() -> list[str]:
     """Every queue that has a worker: one a broker, and mcube's own."""
-    return [*specs(), HOME_QUEUE]
+    return [*specs(), OWN_QUEUE]
 
 
 def worker(queue: str) -> Command:
