@@ -4,11 +4,20 @@ from django.db import models
 
 
 class SessionRule(models.Model):
-    """The phases of an ordinary trading day of one exchange, from a date on."""
+    """One phase of an ordinary trading day of one exchange, from a date on.
+
+    Of several rules for one phase that hold on a day, those with the newest start date count.
+    """
+
+    class ShareClass(models.TextChoices):
+        DERIVATIVES = "FNO", "shares that have derivatives"
+        OTHER = "OTHER", "all other shares"
 
     exchange = models.CharField(max_length=8)
     phase = models.CharField(max_length=16)
-    #: IST.
+    #: Empty when the phase is the same for everything the exchange trades.
+    share_class = models.CharField(max_length=8, choices=ShareClass, blank=True)
+    #: IST; the end is the first moment after it.
     start_time = models.TimeField()
     end_time = models.TimeField()
     valid_from = models.DateField()
@@ -18,7 +27,10 @@ class SessionRule(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["exchange", "phase", "valid_from"], name="one_rule_per_phase_and_start")
+            models.UniqueConstraint(
+                fields=["exchange", "phase", "share_class", "valid_from"], name="one_rule_per_phase_class_and_start"
+            ),
+            models.CheckConstraint(condition=models.Q(start_time__lt=models.F("end_time")), name="rule_starts_first"),
         ]
 
     def __str__(self) -> str:
@@ -26,7 +38,10 @@ class SessionRule(models.Model):
 
 
 class SpecialDay(models.Model):
-    """A holiday, or a session on other hours than the rule's."""
+    """A holiday, or a session on a day or at hours that the rules do not give.
+
+    On a day that has both rows the session counts: the exchange opens for it alone.
+    """
 
     class Kind(models.TextChoices):
         HOLIDAY = "HOLIDAY", "closed"
@@ -35,7 +50,7 @@ class SpecialDay(models.Model):
     exchange = models.CharField(max_length=8)
     date = models.DateField()
     kind = models.CharField(max_length=8, choices=Kind)
-    #: IST; null on a holiday.
+    #: IST; null on a holiday, and on a session that keeps the rules' hours.
     start_time = models.TimeField(null=True, blank=True)
     end_time = models.TimeField(null=True, blank=True)
     note = models.CharField(max_length=200, blank=True)
