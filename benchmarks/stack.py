@@ -1,0 +1,95 @@
+"""Starts what the benchmark needs, by the same commands as `up`, and reads the CPU time of each part."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+START_SECONDS = 60.0
+
+
+def free_ports(count: int) -> int:
+    """The first of ``count`` free ports in a row."""
+    for base in range(20000 + os.getpid() % 10000, 60000, count):
+        try:
+            for port in range(base, base + count):
+                with socket.create_server(("127.0.0.1", port)):
+                    pass
+        except OSError:
+            continue
+        return base
+    raise SystemExit("No free ports in a row on 127.0.0.1.")
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    """Wait for a condition.
+
+    :raises SystemExit: it did not come true in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what} did not happen within {seconds:g} s.")
+        time.sleep(0.02)
+
+
+@contextmanager
+def process(command: tuple[str, ...], log: Path, **environment: str) -> Iterator[psutil.Process]:
+    """Run a command in a process group of its own; end it at the end of the block."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command, stdout=output, stderr=output, env=os.environ | environment, start_new_session=True
+        )
+    try:
+        yield psutil.Process(child.pid)
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def cpu_seconds(*roots: psutil.Process) -> float:
+    """User and system time of processes and all their children, so far."""
+    total = 0.0
+    for root in roots:
+        for member in [root, *root.children(recursive=True)]:
+            try:
+                times = member.cpu_times()
+            except psutil.NoSuchProcess:
+                continue
+            total += times.user + times.system
+    return total
+
+
+def postgres_processes() -> list[psutil.Process]:
+    """The database server's processes on this machine, when it is PostgreSQL."""
+    return [
+        candidate
+        for candidate in psutil.process_iter(["name"])
+        if (candidate.info["name"] or "").startswith("postgres")
+        and (parent := candidate.parent()) is not None
+        and not (parent.name() or "").startswith("postgres")
+    ]
+
+
+def ready_line(log: Path) -> bool:
+    """Whether a simulator has printed that it listens."""
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            if json.loads(line).get("ready"):
+                return True
+        except ValueError:
+            continue
+    return False
