@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import TypeVar
 
 from brokers.domain.enums import OrderType, Product, Side, TimeInForce
 from brokers.simulator.contracts import Contract
@@ -153,6 +154,7 @@ class BookedOrder:
     #: A stop order's trigger has traded.
     triggered: bool = False
     modifications: int = 0
+    fills: int = 0
     #: The same on every restart of the exchange, counting up within the day.
     sequence: int
     #: Oldest first.
@@ -229,3 +231,27 @@ class Funds:
     @property
     def available(self) -> Decimal:
         return self.cash + self.realized - self.used
+
+
+T = TypeVar("T")
+
+
+def _either(new: T | None, old: T) -> T:
+    return old if new is None else new
+
+
+def changed_ticket(order: BookedOrder, change: Change) -> Ticket:
+    """The order as it would be after a change."""
+    return Ticket(
+        contract=order.contract,
+        side=order.side,
+        quantity=_either(change.quantity, order.quantity),
+        order_type=_either(change.order_type, order.order_type),
+        price=_either(change.price, order.price),
+        trigger_price=_either(change.trigger_price, order.trigger_price),
+        product=order.product,
+        time_in_force=_either(change.time_in_force, order.time_in_force),
+        disclosed_quantity=_either(change.disclosed_quantity, order.disclosed_quantity),
+        tag=order.tag,
+        source=order.source,
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
 
 class Kind(StrEnum):
@@ -19,8 +21,8 @@ class Kind(StrEnum):
     NULL = "null"  # 200 with the text null
     EMPTY = "empty"  # 200 without a body
     GARBAGE = "garbage"  # 200 with bytes that are no JSON
-    DRIP = "drip"  # the right reply, one byte each 0.25 s
-    REDIRECT = "redirect"  # 307 to ``body``, the same URL when empty
+    DRIP = "drip"  # the right reply, one byte each ``seconds`` (0.25 when 0)
+    REDIRECT = "redirect"  # 307 to ``body``, the same path when empty
     CUSTOM = "custom"  # ``status``, ``body``, ``content_type``
     # Refusals in the broker's own words; never take effect.
     SESSION_DEAD = "session_dead"  # the account's session ends for good; a new login is needed
@@ -36,6 +38,11 @@ class Kind(StrEnum):
     DUPLICATE = "duplicate"  # one call books two orders
 
 
+REFUSALS = frozenset({Kind.SESSION_DEAD, Kind.RATE_LIMIT, Kind.STATIC_IP, Kind.REFUSE, Kind.NO_DATA})
+CONDUCT = frozenset({Kind.INVISIBLE, Kind.STALE_BOOK, Kind.NO_EFFECT, Kind.REJECT, Kind.DUPLICATE})
+REPLIES = frozenset(Kind) - REFUSALS - CONDUCT
+
+
 class When(StrEnum):
     BEFORE = "before"  # the call takes no effect
     AFTER = "after"  # the call has taken effect
@@ -49,29 +56,62 @@ ENDPOINTS = frozenset(
     }
 )  # fmt: skip
 
+#: Endpoints whose calls count as order requests.
+MUTATIONS = frozenset({"place", "modify", "cancel"})
 
-@dataclass(kw_only=True, slots=True)
-class Fault:
+
+class Fault(BaseModel):
     """One switch. It is consulted by calls to its endpoint until it is used up."""
 
-    broker: str
+    model_config = ConfigDict(extra="forbid")
+
+    #: The face it was posted to, when left out.
+    broker: str = Field(default="", validate_default=True)
     #: One of :data:`ENDPOINTS`, or ``*`` for all.
     endpoint: str = "*"
     kind: Kind
     when: When = When.BEFORE
     #: How many calls it hits; 0 means until it is taken away.
-    count: int = 1
+    count: Annotated[int, Field(ge=0)] = 1
     #: Calls that pass before it begins.
-    skip: int = 0
+    skip: Annotated[int, Field(ge=0)] = 0
     #: Only calls of this account (user id); empty means all.
     account: str = ""
-    seconds: float = 0.0
-    status: int = 200
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    status: Annotated[int, Field(ge=200, le=599)] = 200
     body: str = ""
     content_type: str = "application/json"
-    #: Market time at which it was set, as an epoch.
+    #: Market time at which it was set, as an epoch; filled in when it is set.
     set_at: float = 0.0
-    used: int = field(default=0)
+
+    _used: int = PrivateAttr(default=0)
+    _passed: int = PrivateAttr(default=0)
+
+    @field_validator("broker")
+    @classmethod
+    def _face(cls, value: str, info: ValidationInfo) -> str:
+        return value or (info.context or {}).get("broker", "")
+
+    @field_validator("endpoint")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value != "*" and value not in ENDPOINTS:
+            raise ValueError(f"there is no endpoint {value!r}; choose * or one of {', '.join(sorted(ENDPOINTS))}")
+        return value
+
+    def take(self) -> bool:
+        """Count a call that this fault fits; True when it is hit."""
+        if self._passed < self.skip:
+            self._passed += 1
+            return False
+        if self.is_spent:
+            return False
+        self._used += 1
+        return True
+
+    @property
+    def is_spent(self) -> bool:
+        return bool(self.count) and self._used >= self.count
 
 
 class Faults:
@@ -80,22 +120,27 @@ class Faults:
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 
-    def add(self, fault: Fault) -> None: ...
+    def add(self, fault: Fault) -> None:
+        self._faults.append(fault)
 
-    def clear(self, broker: str | None = None) -> None: ...
+    def clear(self, broker: str | None = None) -> None:
+        self._faults = [fault for fault in self._faults if broker not in (None, fault.broker)]
 
     def active(self) -> list[Fault]:
         """What is still to happen."""
-        return list(self._faults)
+        return [fault for fault in self._faults if not fault.is_spent]
 
-    def take(self, broker: str, endpoint: str, account: str, kinds: Iterable[Kind]) -> Fault | None:
-        """The next fault of these kinds for this call, counted as used; None when there is none."""
-        raise NotImplementedError
-
-    @staticmethod
-    def parse(values: Mapping[str, object], broker: str) -> Fault:
-        """A fault from the JSON of ``POST /_sim/faults``; ``broker`` is the face it was posted to.
-
-        :raises ValueError: an unknown field, endpoint or kind; the message names what is accepted.
-        """
-        raise NotImplementedError
+    def take(self, broker: str, endpoint: str, user_id: str, kinds: Iterable[Kind]) -> Fault | None:
+        """The oldest fault of these kinds that hits this call, counted as used; None when there is none."""
+        if not self._faults:
+            return None
+        for fault in self._faults:
+            if (
+                fault.kind in kinds
+                and fault.broker == broker
+                and fault.endpoint in ("*", endpoint)
+                and fault.account in ("", user_id)
+                and fault.take()
+            ):
+                return fault
+        return None

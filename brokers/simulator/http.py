@@ -1,24 +1,35 @@
-"""What both faces share of HTTP: one request value, one reply value, and the app that runs a face.
+"""What the faces share of HTTP: one request value, one reply value, and the app that runs a face.
 
-A face is an object with four methods, all plain functions without awaiting, so that each call is atomic:
-the app reads the body, serves ``/_sim/``, counts the call, applies limits and faults and sends header and body at once.
+A face is an object with four methods, all plain functions without awaiting, so that each call is atomic: the app
+reads the body, serves ``/_sim/``, counts the call, applies limits and faults and sends the reply.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from brokers.simulator.control import Control
+from brokers.simulator.faults import MUTATIONS, REFUSALS, REPLIES, Fault, Kind, When
+
 if TYPE_CHECKING:
     from brokers.simulator.accounts import SimulatedAccount
     from brokers.simulator.exchange import SimulatedExchange
-    from brokers.simulator.faults import Fault
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HTML_PAGE = (
+    b"<html><head><title>An error occurred</title></head><body><h1>An error occurred.</h1>"
+    b"<p>Sorry, the page you are looking for is currently unavailable.</p><hr>nginx</body></html>"
+)
+HANG_SECONDS = 3_600.0
+DRIP_SECONDS = 0.25
 
 
 @dataclass(kw_only=True, slots=True)
@@ -35,18 +46,25 @@ class Request:
     #: Lower-case names.
     headers: Mapping[str, str]
     body: bytes
-    #: The client's address.
-    client: str = ""
+    #: ``host:port`` that the client spoke to.
+    host: str = ""
 
 
 @dataclass(kw_only=True, slots=True)
 class Reply:
-    """One HTTP reply; ``content`` that is not bytes is written as compact JSON."""
+    """One HTTP reply; ``content`` that is neither bytes nor str is written as compact JSON."""
 
     content: Any
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        if isinstance(self.content, bytes):
+            return self.content
+        if isinstance(self.content, str):
+            return self.content.encode()
+        return json.dumps(self.content, separators=(",", ":")).encode()
 
 
 class Face(Protocol):
@@ -72,6 +90,140 @@ class Face(Protocol):
         """
 
 
+class _Dropped(Exception):
+    """The connection is to be closed without another byte."""
+
+
 def face_app(exchange: SimulatedExchange, face: Face) -> App:
     """The ASGI app of a face: control endpoints, counters, limits, faults, then the face itself."""
-    raise NotImplementedError
+    control = Control(exchange, face.broker)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = await _read(scope, receive)
+        try:
+            if request.path.startswith("/_sim/"):
+                status, body, content_type = control.handle(request.method, request.path, request.body)
+                await _send(Reply(content=body, status=status, content_type=content_type), send)
+            else:
+                await _serve(exchange, face, request, send)
+        except _Dropped:
+            _close(scope)
+
+    return app
+
+
+async def _serve(exchange: SimulatedExchange, face: Face, request: Request, send: Send) -> None:
+    endpoint, account = face.endpoint(request), face.account(request)
+    fault = exchange.faults.take(face.broker, endpoint or "other", account.user_id if account else "", REPLIES)
+    if fault and fault.when is When.BEFORE and fault.kind is not Kind.DRIP:
+        spoiled = await _spoil(fault, request)
+        if spoiled:
+            await _send(spoiled, send)
+            return
+    reply = _answer(exchange, face, endpoint, request, account)
+    if fault and fault.kind is Kind.DRIP:
+        await _drip(reply, fault.seconds or DRIP_SECONDS, send)
+        return
+    if fault and fault.when is When.AFTER:
+        reply = await _spoil(fault, request) or reply
+    await _send(reply, send)
+
+
+def _answer(
+    exchange: SimulatedExchange, face: Face, endpoint: str, request: Request, account: SimulatedAccount | None
+) -> Reply:
+    """Count the call, then refuse it or let the face do it."""
+    if account is None:
+        return face.handle(endpoint, request, account)
+    rules, is_order = exchange.rules(face.broker), endpoint in MUTATIONS
+    exchange.counters.count(account.key, endpoint or "other", is_order=is_order, day=exchange.today())
+    exceeded = exchange.counters.exceeded(account.key, rules, is_order=is_order) if exchange.settings.limits else ""
+    if exceeded:
+        return face.refuse(Fault(broker=face.broker, kind=Kind.RATE_LIMIT, body=exceeded), request)
+    fault = exchange.faults.take(face.broker, endpoint or "other", account.user_id, REFUSALS)
+    if fault:
+        if fault.kind is Kind.SESSION_DEAD:
+            exchange.sessions.kill(account)
+        return face.refuse(fault, request)
+    return face.handle(endpoint, request, account)
+
+
+async def _spoil(fault: Fault, request: Request) -> Reply | None:
+    """Wait, or give the reply that stands for the right one; None when the call goes on as usual.
+
+    :raises _Dropped: there is to be no reply.
+    """
+    if fault.kind is Kind.DELAY:
+        await asyncio.sleep(fault.seconds)
+        return None
+    if fault.kind is Kind.HANG:
+        await asyncio.sleep(fault.seconds or HANG_SECONDS)
+    if fault.kind in (Kind.HANG, Kind.DROP):
+        raise _Dropped
+    return _spoiled(fault, request)
+
+
+def _spoiled(fault: Fault, request: Request) -> Reply:
+    html = "text/html; charset=utf-8"
+    if fault.kind is Kind.BAD_GATEWAY:
+        return Reply(content=HTML_PAGE, status=502, content_type=html)
+    if fault.kind is Kind.HTML:
+        return Reply(content=HTML_PAGE, content_type=html)
+    if fault.kind is Kind.NULL:
+        return Reply(content=b"null")
+    if fault.kind is Kind.EMPTY:
+        return Reply(content=b"")
+    if fault.kind is Kind.GARBAGE:
+        return Reply(content=b'{"half of it": "\xff\xfe')
+    if fault.kind is Kind.REDIRECT:
+        target = fault.body or f"http://{request.host}{request.raw_path.decode()}"
+        return Reply(content=b"", status=307, headers={"location": target})
+    return Reply(content=fault.body, status=fault.status, content_type=fault.content_type)
+
+
+async def _read(scope: Scope, receive: Receive) -> Request:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        raw_path=scope["raw_path"],
+        query=scope["query_string"],
+        headers=headers,
+        body=b"".join(parts),
+        host=headers.get("host", ""),
+    )
+
+
+def _start(reply: Reply, length: int) -> dict[str, Any]:
+    headers = [(b"content-type", reply.content_type.encode()), (b"content-length", str(length).encode())]
+    headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+    return {"type": "http.response.start", "status": reply.status, "headers": headers}
+
+
+async def _send(reply: Reply, send: Send) -> None:
+    body = reply.body()
+    await send(_start(reply, len(body)))
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _drip(reply: Reply, seconds: float, send: Send) -> None:
+    body = reply.body()
+    await send(_start(reply, len(body)))
+    for index in range(len(body)):
+        await send({"type": "http.response.body", "body": body[index : index + 1], "more_body": True})
+        await asyncio.sleep(seconds)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _close(scope: Scope) -> None:
+    """Close the connection under the server, which offers no way to say so."""
+    transport = scope["extensions"]["transport"]
+    transport.abort()

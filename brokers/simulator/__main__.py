@@ -1,0 +1,29 @@
+"""``python -m brokers.simulator``: the simulated exchange with every broker's face."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from brokers.simulator.server import PortTaken, run
+
+
+def main() -> int:
+    """Serve until told to stop; 1 with one sentence when that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m brokers.simulator", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="MCUBE_HOME: holds the clock and the truth log")
+    parser.add_argument("--port", type=int, required=True, help="port of the first face; the others follow; 0: any")
+    parser.add_argument("--master-dir", type=Path, help="folder with real instrument masters to serve and trade")
+    parser.add_argument("--unlimited", action="store_true", help="do not enforce the brokers' call limits")
+    options = parser.parse_args()
+    try:
+        run(options.home, port=options.port, master_dir=options.master_dir, unlimited=options.unlimited)
+    except (PortTaken, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
