@@ -38,7 +38,7 @@ class SessionRule(models.Model):
 
 
 class SpecialDay(models.Model):
-    """A holiday, or a session on a day or at hours that the rules do not give.
+    """A holiday, or a session on other hours or another day than the rules'.
 
     On a day that has both rows the session counts: the exchange opens for it alone.
     """
@@ -50,7 +50,7 @@ class SpecialDay(models.Model):
     exchange = models.CharField(max_length=8)
     date = models.DateField()
     kind = models.CharField(max_length=8, choices=Kind)
-    #: IST; null on a holiday, and on a session that keeps the rules' hours.
+    #: IST; null on a holiday.
     start_time = models.TimeField(null=True, blank=True)
     end_time = models.TimeField(null=True, blank=True)
     note = models.CharField(max_length=200, blank=True)
