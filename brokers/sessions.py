@@ -49,6 +49,9 @@ LOOK_SECONDS = 0.1
 REFUSED_PAUSE = (timedelta(minutes=5), timedelta(hours=1))
 #: The same after a login that found the broker unreachable.
 UNREACHABLE_PAUSE = (timedelta(seconds=5), timedelta(minutes=5))
+#: A session that the broker drops this soon counts as a failed login from the second time on, so that a key
+#: which logs in and then fails every call is not used over and over.
+SHORT_LIFE = timedelta(minutes=5)
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -113,7 +116,7 @@ def ensure(
         holder = _take_lease(state, clock)
         if holder:
             maker = make_adapter or _adapter_from_factory
-            return _Login(account=account, clock=clock, holder=holder, make_adapter=maker).run()
+            return _Login(account=account, clock=clock, seen=state, holder=holder, make_adapter=maker).run()
         if wait is None or clock.monotonic() >= give_up_at:
             raise LoginInProgress(f"Another process is logging in account {account}; try again in a few seconds.")
         wait(LOOK_SECONDS)
@@ -121,10 +124,15 @@ def ensure(
 
 def report_expired(account: BrokerAccount, version: int, *, clock: Clock) -> None:
     """The broker did not accept the session of this version. An older version changes nothing."""
-    changed = SessionState.objects.filter(account_id=account.pk, version=version, status=Status.VALID).update(
-        status=Status.EXPIRED, expires_at=clock.now(), message="The broker no longer accepts the session."
-    )
-    if changed:
+    rows = SessionState.objects.filter(account_id=account.pk, version=version, status=Status.VALID)
+    state = rows.first()
+    if state is None:
+        return
+    now = clock.now()
+    failures = state.failures + 1 if _was_opened_just_now(state, clock) else 0
+    retry_at = now + _pause(UNREACHABLE_PAUSE, failures - 1) if failures > 1 else None
+    message = f"The broker no longer accepts the session of account {account}."
+    if rows.update(status=Status.EXPIRED, expires_at=now, message=message, failures=failures, retry_at=retry_at):
         log.warning("session expired", extra={"account": str(account), "version": version})
 
 
@@ -192,6 +200,16 @@ def _refuse_while_paused(state: SessionState, clock: Clock) -> None:
     raise BrokerUnavailable(f"{state.message} The next login is tried at {again}.")
 
 
+def _was_opened_just_now(state: SessionState, clock: Clock) -> bool:
+    return state.opened_at is not None and abs(clock.now() - state.opened_at) < SHORT_LIFE
+
+
+def _pause(ladder: tuple[timedelta, timedelta], failures: int) -> timedelta:
+    """How long to leave the broker alone after this many failures in a row: doubled each time, up to a limit."""
+    first, longest = ladder
+    return min(first * 2 ** min(failures - 1, 16), longest)
+
+
 def _take_lease(state: SessionState, clock: Clock) -> str:
     """Become the one who logs in; returns the lease's name, or "" when somebody else is at it."""
     holder = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(6)}"
@@ -212,6 +230,8 @@ class _Login:
 
     account: BrokerAccount
     clock: Clock
+    #: The session's state before this login.
+    seen: SessionState
     holder: str
     make_adapter: MakeAdapter
     #: ``updated_at`` of the credential as this login read it.
@@ -225,6 +245,14 @@ class _Login:
                     f"{self.account}: the broker opened a session that had already ended at "
                     f"{grant.expires_at.astimezone(IST):%Y-%m-%d %H:%M} IST; check this machine's clock."
                 )
+        except PersonNeeded as error:
+            # The address carries the account's key, so it goes to the person only, never into a row or a log.
+            hidden = f"the page that `python manage.py session_token {self.account.broker}` names"
+            shown = PersonNeeded(
+                error.message.replace(error.login_url, hidden), login_url=error.login_url, reason=error.reason
+            )
+            self._settle_failure(Status.NEEDS_PERSON, shown, REFUSED_PAUSE)
+            raise shown from None
         except LoginFailed as error:
             needs_person = not spec_of(self.account.broker).capabilities.unattended_login
             self._settle_failure(Status.NEEDS_PERSON if needs_person else Status.FAILED, error, REFUSED_PAUSE)
@@ -270,7 +298,7 @@ class _Login:
                 details=dict(grant.details),
                 opened_at=self.clock.now(),
                 expires_at=grant.expires_at,
-                failures=0,
+                failures=self.seen.failures if _was_opened_just_now(self.seen, self.clock) else 0,
                 retry_at=None,
             )
             if kept and self.used_at:
@@ -283,10 +311,9 @@ class _Login:
         log.info("session opened", extra={"account": str(self.account), "version": session.version})
         return session
 
-    def _settle_failure(self, status: str, error: BrokerError, pause: tuple[timedelta, timedelta]) -> None:
-        failures = SessionState.objects.values_list("failures", flat=True).get(account_id=self.account.pk) + 1
-        first, longest = pause
-        retry_at = self.clock.now() + min(first * 2 ** min(failures - 1, 16), longest)
+    def _settle_failure(self, status: str, error: BrokerError, ladder: tuple[timedelta, timedelta]) -> None:
+        failures = self.seen.failures + 1
+        retry_at = self.clock.now() + _pause(ladder, failures)
         with transaction.atomic():
             kept = self._leave(
                 status=status,

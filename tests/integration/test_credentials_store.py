@@ -149,7 +149,7 @@ def test_secrets_cannot_be_searched_nor_written_past_the_encryption() -> None:
         with pytest.raises(FieldError, match="only `isnull` works"):
             CredentialStore.objects.filter(**{lookup: "planted-key"})
     assert CredentialStore.objects.filter(api_key__isnull=False, password__isnull=True).count() == 1
-    with pytest.raises(TypeError, match="assign it to the object"):
+    with pytest.raises(TypeError, match="assign it to the object"), transaction.atomic():
         CredentialStore.objects.update(api_key="plain")
     row = CredentialStore.objects.get()
     row.api_key = "plain"
