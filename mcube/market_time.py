@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
-from typing import TYPE_CHECKING
+from datetime import date, datetime, time, timedelta
 
+from django.conf import settings
+from django.core.management.base import CommandError
+
+from brokers.calendar import MarketCalendar
 from brokers.clock import IST, SimulatedClock, trading_day
 from brokers.domain.enums import Exchange
-
-if TYPE_CHECKING:
-    from brokers.calendar import MarketCalendar
 
 #: IST; the opening auction is over and prices have settled.
 START = time(9, 30)
 EXCHANGE = Exchange.NFO
 
 
-def settle(clock: SimulatedClock, calendar: MarketCalendar, *, first: bool) -> datetime:
-    """Move the clock into a session if it is not in one, and return the market's time.
+def settle() -> datetime:
+    """Move the installation's simulated clock into a session if it is not in one; return the market's time.
 
-    ``first``: nothing has been recorded by this clock yet, so that today's session may start anew.
-
-    :raises LookupError: the calendar knows no further session.
+    :raises CommandError: the calendar knows no further session.
     """
+    path = settings.HOME / "simulated-clock.json"
+    clock = SimulatedClock(path)
+    calendar = MarketCalendar(clock)
     now = clock.now()
-    if first:
+    if not path.exists():  # nothing has happened by this clock yet, so today's session may start anew
         target = _start(calendar, trading_day(now)) or _next_start(calendar, now)
     elif calendar.is_open(EXCHANGE, now):
         return now
@@ -37,13 +38,13 @@ def settle(clock: SimulatedClock, calendar: MarketCalendar, *, first: bool) -> d
 def _next_start(calendar: MarketCalendar, now: datetime) -> datetime:
     opening = calendar.next_open(EXCHANGE, now)
     if opening is None:
-        raise LookupError(
+        raise CommandError(
             f"The calendar knows no session of {EXCHANGE} after {now:%d %b %Y}; add the next year's days in the admin."
         )
     return _start(calendar, trading_day(opening)) or opening
 
 
-def _start(calendar: MarketCalendar, day: object) -> datetime | None:
+def _start(calendar: MarketCalendar, day: date) -> datetime | None:
     """09:30 IST of a session, or a quarter of an hour into one at special hours; None on a day without."""
     session = calendar.session(EXCHANGE, day)
     if session is None:

@@ -9,23 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-import httpx
-import redis
 from django.conf import settings
 from django.core.management import call_command
 from django.db import OperationalError, connection
 from rich.console import Console
 
-from brokers.calendar import MarketCalendar
-from brokers.clock import IST, SimulatedClock, configured_clock
+from brokers.clock import IST, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
-from mcube import environment, market_time, processes, secrets
+from mcube import environment, probe, processes, secrets
 from mcube.supervisor import Process, Supervisor
 
 LOOPBACK = "127.0.0.1"
-CLOCK_FILE = "simulated-clock.json"
-PROBE_SECONDS = 1.0
 #: Longer than a send's total deadline, so that an order under way is never cut in two.
 WORKER_STOP_SECONDS = 30.0
 
@@ -61,7 +56,7 @@ def check() -> None:
     """
     for port, setting in ports().items():
         _check_port(port, setting)
-    if not uses_embedded_queue() and not _answers_redis():
+    if not uses_embedded_queue() and not probe.redis_answers():
         raise CannotStart(
             f"MCUBE_REDIS_URL: {_shown(settings.REDIS_URL)} does not answer; start it or mend the address."
         )
@@ -96,11 +91,6 @@ def only_one() -> Iterator[None]:
         yield
 
 
-def prepare(tell: Callable[[str], None]) -> None:
-    """Bring database, keys, seeds and static files up to date. Safe to repeat."""
-    call_command("prepare", verbosity=0, tell=tell)
-
-
 @contextmanager
 def running(console: Console, *, interrupted: Callable[[], bool] = lambda: False) -> Iterator[Supervisor]:
     """The stack, started, until the block ends.
@@ -110,10 +100,7 @@ def running(console: Console, *, interrupted: Callable[[], bool] = lambda: False
     """
     check()
     with only_one():
-        first = not (settings.HOME / CLOCK_FILE).exists()
-        prepare(console.print)
-        if settings.MODE is Mode.SIMULATED:
-            _settle_market_time(first=first)
+        call_command("prepare", tell=console.print)
         connection.close()
         supervisor = Supervisor(logs=settings.HOME / "logs", tell=console.print)
         try:
@@ -152,13 +139,13 @@ def members() -> list[Process]:
     """Every process of this stack, with the question that tells whether it works."""
     env = settings.ENV
     found = [*_queue_server(), *_simulators(), *(_worker(queue) for queue in processes.queues())]
-    found.append(Process(name="beat", command=processes.beat(), is_ready=_beat_holds_its_lock, stage=2))
+    found.append(Process(name="beat", command=processes.beat(), is_ready=probe.beat_ticks, stage=2))
     found.append(
         Process(
             name="flower",
             command=processes.flower(host=LOOPBACK, port=env.flower_port),
             environment={"FLOWER_BASIC_AUTH": f"mcube:{secrets.flower_password(env)}"},
-            is_ready=_answers(f"http://{LOOPBACK}:{env.flower_port}/healthcheck"),
+            is_ready=lambda: probe.url_answers(f"http://{LOOPBACK}:{env.flower_port}/healthcheck"),
             stage=2,
         )
     )
@@ -166,7 +153,7 @@ def members() -> list[Process]:
         Process(
             name="web",
             command=processes.web(host=LOOPBACK, port=env.web_port),
-            is_ready=_answers(f"http://{LOOPBACK}:{env.web_port}/live"),
+            is_ready=lambda: probe.url_answers(f"http://{LOOPBACK}:{env.web_port}/live"),
             stage=2,
         )
     )
@@ -187,14 +174,6 @@ def queue_shown() -> str:
     return f"{kind} {_shown(settings.REDIS_URL)}"
 
 
-def _settle_market_time(*, first: bool) -> None:
-    clock = SimulatedClock(settings.HOME / CLOCK_FILE)
-    try:
-        market_time.settle(clock, MarketCalendar(clock), first=first)
-    except LookupError as error:
-        raise CannotStart(str(error)) from error
-
-
 def _queue_server() -> list[Process]:
     if not uses_embedded_queue():
         return []
@@ -207,19 +186,19 @@ def _queue_server() -> list[Process]:
             folder=folder, port=settings.ENV.redis_port, password=urlsplit(settings.REDIS_URL).password or ""
         )
     )
-    return [Process(name="queue", command=processes.valkey(configuration=configuration), is_ready=_answers_redis)]
+    return [Process(name="queue", command=processes.valkey(configuration=configuration), is_ready=probe.redis_answers)]
 
 
 def _simulators() -> list[Process]:
     if not runs_simulators():
         return []
     first = settings.ENV.simulator_port
-    faces = [_answers(f"http://{LOOPBACK}:{first + position}/_sim/health") for position in range(len(specs()))]
+    faces = [f"http://{LOOPBACK}:{first + position}/_sim/health" for position in range(len(specs()))]
     return [
         Process(
             name="simulators",
             command=processes.simulators(home=settings.HOME, port=first),
-            is_ready=lambda: all(face() for face in faces),
+            is_ready=lambda: all(map(probe.url_answers, faces)),
         )
     ]
 
@@ -228,47 +207,10 @@ def _worker(queue: str) -> Process:
     return Process(
         name=f"worker-{queue}",
         command=processes.worker(queue),
-        is_ready=lambda: _answers_ping(queue),
+        is_ready=lambda: probe.worker_answers(queue),
         stage=1,
         stop_seconds=WORKER_STOP_SECONDS,
     )
-
-
-def _answers(url: str) -> Callable[[], bool]:
-    def ask() -> bool:
-        try:
-            return httpx.get(url, timeout=PROBE_SECONDS, trust_env=False).status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
-
-    return ask
-
-
-def _answers_redis() -> bool:
-    try:
-        with redis.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=PROBE_SECONDS, socket_connect_timeout=PROBE_SECONDS
-        ) as client:
-            return bool(client.ping())
-    except redis.RedisError:
-        return False
-
-
-def _answers_ping(queue: str) -> bool:
-    from celery.utils.nodenames import host_format
-    from kombu.exceptions import OperationalError as QueueError
-
-    from mcube.celery import app
-
-    name = host_format(f"{queue}@%h")
-    try:
-        return bool(app.control.ping(destination=[name], timeout=0.5, limit=1))
-    except QueueError:
-        return False
-
-
-def _beat_holds_its_lock() -> bool:
-    raise NotImplementedError
 
 
 def _check_port(port: int, setting: str) -> None:

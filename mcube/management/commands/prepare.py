@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from brokers.domain.enums import Mode
+from mcube import market_time
 
 ADMIN = "admin"
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
         if settings.MODE is Mode.SIMULATED:
             say("Seeding the simulated accounts")
             call_command("seed_simulated", verbosity=0)
+            market_time.settle()
         if password := make_admin():
             say(
                 f"Admin user {ADMIN}, password {password} (shown once; `manage.py changepassword {ADMIN}` sets another)"
@@ -44,5 +46,5 @@ def make_admin() -> str:
         return ""
     configured = settings.ENV.admin_password.get_secret_value()
     password = configured or secrets.token_urlsafe(12)
-    users.create_superuser(ADMIN, password=password)  # type: ignore[attr-defined]
+    users.create_superuser(ADMIN, password=password)
     return "" if configured else password
