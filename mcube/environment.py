@@ -50,6 +50,9 @@ class Environment(BaseSettings):
         SecretStr(""), description="Password of the first admin user; generated and printed once when empty."
     )
     debug: bool = Field(False, description="Django's debug pages; never with live trading.")
+    https: bool = Field(
+        False, description="People reach the web admin by HTTPS, through a proxy: secure cookies, redirect, HSTS."
+    )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_json: bool = Field(True, description="One JSON object a line; 0 for reading by eye.")
     web_port: int = Field(8000, ge=1, le=65535, description="Port of the web admin that `up` starts.")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import dj_database_url
+from django.templatetags.static import static
 
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
@@ -54,6 +55,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "mcube.middleware.indian_time",
 ]
 
 ROOT_URLCONF = "mcube.urls"
@@ -106,6 +108,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "mcube.formats"
 STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
 LOGIN_URL = "/admin/login/"
@@ -116,5 +119,34 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_AGE = 12 * 3600
+if ENV.https:
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^(live|ready)$"]
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    # The host's subdomains are not ours to decide about.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+    CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"]
+
+# What people see
+
+UNFOLD = {
+    "SITE_TITLE": "mcube",
+    "SITE_HEADER": "mcube",
+    "SITE_SYMBOL": "deployed_code",
+    "SITE_URL": "/admin/",
+    "ENVIRONMENT": "mcube.menu.badge",
+    "DASHBOARD_CALLBACK": "mcube.dashboard.show",
+    "STYLES": [lambda _request: static("mcube/admin.css")],
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "mcube.menu.navigation"},
+}
+
+# Logs: one handler for all of them, which `mcube.observability` makes
+
+LOGGING_CONFIG = "mcube.observability.setup_logging"
+LOGGING: dict[str, Any] = {"level": ENV.log_level, "json": ENV.log_json}
 
 TEST_RUNNER = "mcube.testing.UseMakeTest"

@@ -1,0 +1,205 @@
+"""Broker accounts, their sessions, and what a person may do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
+from unfold.admin import ModelAdmin, StackedInline
+from unfold.decorators import action, display
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from brokers.admin.base import ReadOnly
+from brokers.admin.display import SESSION_COLOURS
+from brokers.clock import configured_clock
+from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
+from brokers.domain.redaction import scrub
+from brokers.models import BrokerAccount, SessionState
+
+#: What a person reads of a session; its details and lease are the system's own.
+SESSION_FIELDS = ("status", "message", "version", "opened_at", "expires_at", "last_used_at", "failures", "retry_at")
+
+
+class TokenForm(BaseDialogForm):
+    token = forms.CharField(
+        max_length=4000,
+        label="Token",
+        help_text="What the broker's page put into the address after you logged in there.",
+        widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "off"}),
+    )
+
+
+LOGIN: dict[str, Any] = {
+    "title": "Log in now",
+    "description": "Opens a session at the broker unless there is a valid one, and forgets the pause after a refusal.",
+    "form_class": None,
+    "form_submit_text": "Log in",
+}
+TOKEN: dict[str, Any] = {
+    "title": "Give the login token",
+    "description": "For a broker where a person logs in: the token is stored encrypted and the session opened.",
+    "form_class": TokenForm,
+    "form_submit_text": "Log in with it",
+}
+END: dict[str, Any] = {
+    "title": "End the session",
+    "description": "Ends it for every process; the next call logs in again.",
+    "form_class": None,
+    "form_submit_text": "End it",
+}
+
+
+class SessionInline(ReadOnly, StackedInline):
+    model = SessionState
+    fields = SESSION_FIELDS
+    extra = 0
+    can_delete = False
+    verbose_name = verbose_name_plural = "session"
+
+
+@admin.register(BrokerAccount)
+class BrokerAccountAdmin(ModelAdmin):
+    list_display = ("account", "is_active", "is_live_enabled", "session_status", "session_ends_at", "session_message")
+    list_filter = ("broker", "is_active", "is_live_enabled", "session__status")
+    search_fields = ("name", "broker")
+    list_select_related = ("session",)
+    show_full_result_count = False
+    inlines = (SessionInline,)
+    actions = ("login_now", "end_session", "pause", "resume")
+    actions_detail = ("login_this", "give_token", "end_this_session")
+    fieldsets = (
+        (None, {"fields": ("broker", "name", "is_active", "is_live_enabled", "created_at")}),
+        ("Orders", {"fields": ("default_cash_product", "default_derivative_product", "orders_per_second")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: BrokerAccount | None = None) -> tuple[str, ...]:
+        # The ledger and the credentials are keyed by broker and name.
+        return ("broker", "name", "created_at") if obj else ("created_at",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: BrokerAccount | None = None) -> bool:
+        """An account is paused, not deleted: its orders and snapshots stay."""
+        return False
+
+    @display(description="account", ordering="broker")
+    def account(self, obj: BrokerAccount) -> str:
+        return str(obj)
+
+    @display(description="session", label=SESSION_COLOURS, ordering="session__status")
+    def session_status(self, obj: BrokerAccount) -> tuple[str, str]:
+        session = _session(obj)
+        status = SessionState.Status(session.status) if session else SessionState.Status.NONE
+        return status, str(status.label)
+
+    @display(description="session ends at", ordering="session__expires_at")
+    def session_ends_at(self, obj: BrokerAccount) -> datetime | None:
+        session = _session(obj)
+        return session.expires_at if session else None
+
+    @display(description="message")
+    def session_message(self, obj: BrokerAccount) -> str:
+        session = _session(obj)
+        return scrub(session.message) if session else ""
+
+    @action(description="Log in now", permissions=["change"])
+    def login_now(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
+        for account in queryset:
+            self._try(request, account, _log_in, "has a session")
+
+    @action(description="End the session for everybody", permissions=["change"])
+    def end_session(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
+        for account in queryset:
+            self._try(request, account, _end_session, "has no session any more")
+
+    @action(description="Pause: no polls, no orders", permissions=["change"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
+        self.message_user(request, f"{queryset.update(is_active=False)} accounts are paused.", messages.SUCCESS)
+
+    @action(description="Resume", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
+        self.message_user(request, f"{queryset.update(is_active=True)} accounts are active.", messages.SUCCESS)
+
+    # Dialogs, so that only a POST with its token does it.
+
+    @action(description="Log in now", permissions=["change"], url_path="login", dialog=LOGIN)
+    def login_this(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
+        self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _log_in, "has a session")
+        return _back(request, object_id)
+
+    @action(description="Give login token", permissions=["change"], url_path="give-token", dialog=TOKEN)
+    def give_token(self, request: HttpRequest, form: TokenForm, object_id: str) -> HttpResponse:
+        token = form.cleaned_data["token"]
+        account = get_object_or_404(BrokerAccount, pk=object_id)
+        self._try(request, account, lambda account: _take_token(account, token), "has a session")
+        return _back(request, object_id)
+
+    @action(description="End session", permissions=["change"], url_path="end-session", dialog=END)
+    def end_this_session(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
+        self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _end_session, "has no session any more")
+        return _back(request, object_id)
+
+    def _try(
+        self, request: HttpRequest, account: BrokerAccount, work: Callable[[BrokerAccount], None], result: str
+    ) -> None:
+        try:
+            work(account)
+        except (BrokerError, CredentialsNotFound, SDKMissing, ValidationError) as error:
+            self.message_user(request, scrub(f"{account}: {error}"), messages.ERROR)
+        else:
+            self.message_user(request, f"{account} {result}.", messages.SUCCESS)
+
+
+@admin.register(SessionState)
+class SessionStateAdmin(ReadOnly, ModelAdmin):
+    list_display = ("account", "status_label", "opened_at", "expires_at", "failures", "retry_at", "message")
+    list_filter = ("status", "account__broker")
+    search_fields = ("account__name", "account__broker")
+    list_select_related = ("account",)
+    fields = ("account", *SESSION_FIELDS)
+    show_full_result_count = False
+
+    @display(description="status", label=SESSION_COLOURS, ordering="status")
+    def status_label(self, obj: SessionState) -> tuple[str, str]:
+        return obj.status, obj.get_status_display()
+
+
+def _session(account: BrokerAccount) -> SessionState | None:
+    try:
+        return account.session
+    except SessionState.DoesNotExist:
+        return None
+
+
+def _log_in(account: BrokerAccount) -> None:
+    from brokers import sessions
+
+    # The person who asks says that the cause of an earlier refusal is gone.
+    sessions.try_again(account)
+    sessions.ensure(account, clock=configured_clock())
+
+
+def _take_token(account: BrokerAccount, token: str) -> None:
+    from brokers import sessions
+
+    sessions.give_token(account, token)
+    sessions.ensure(account, clock=configured_clock())
+
+
+def _end_session(account: BrokerAccount) -> None:
+    from brokers import sessions
+
+    sessions.end(account, clock=configured_clock())
+
+
+def _back(request: HttpRequest, object_id: str) -> HttpResponse:
+    address = reverse("admin:brokers_brokeraccount_change", args=(object_id,))
+    # The theme submits its dialogs by htmx, which follows this header with a whole page.
+    return HttpResponse(headers={"HX-Redirect": address}) if "HX-Request" in request.headers else redirect(address)

@@ -1,0 +1,66 @@
+"""What every admin page of the ledger and its neighbours has in common."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from django.contrib.admin import ModelAdmin as DjangoModelAdmin
+from django.contrib.admin import SimpleListFilter
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.paginator import InfinitePaginator
+
+
+class ReadOnly:
+    """Nobody adds, changes or deletes here; the rows are written by the system alone."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class LongTableAdmin(ReadOnly, ModelAdmin):
+    """A table that grows for years: newest first by key, pages without counting, no guess of a total."""
+
+    ordering = ("-id",)
+    list_per_page = 50
+    show_full_result_count = False
+    paginator = InfinitePaginator
+    list_fullwidth = True
+
+
+class ReadOnlyInline(ReadOnly, TabularInline):
+    extra = 0
+    can_delete = False
+    hide_title = True
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields
+
+
+class VocabularyFilter(SimpleListFilter):
+    """Filters by the members of a closed vocabulary, without asking the table which of them it holds."""
+
+    members: type[StrEnum]
+
+    def lookups(self, request: HttpRequest, model_admin: DjangoModelAdmin[Any]) -> list[tuple[str, str]]:
+        return [(member.value, member.value) for member in self.members]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
+
+
+def vocabulary(field: str, members: type[StrEnum], title: str = "") -> type[VocabularyFilter]:
+    """A filter of ``field`` by ``members``."""
+    return type(
+        f"{members.__name__}Filter",
+        (VocabularyFilter,),
+        {"parameter_name": field, "title": title or field.replace("_", " "), "members": members},
+    )

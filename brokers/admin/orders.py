@@ -1,0 +1,213 @@
+"""The ledger: read, never edited."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from unfold.decorators import display
+
+from brokers.admin.base import LongTableAdmin, ReadOnlyInline, vocabulary
+from brokers.admin.display import ATTEMPT_COLOURS, INTENT_COLOURS, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
+from brokers.admin.timeline import order_page
+from brokers.domain.enums import Exchange, Mode, OrderStatus, Side
+from brokers.domain.redaction import scrub
+from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, TradeFill
+
+
+class AttemptInline(ReadOnlyInline):
+    model = OrderAttempt
+    fields = ("number", "result", "armed_at", "send_deadline_at", "quiet_at", "first_byte_at", "finished_at", "reply")
+    verbose_name_plural = "attempts"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("intent").order_by("number")
+
+    @display(description="outcome", label=ATTEMPT_COLOURS)
+    def result(self, obj: OrderAttempt) -> tuple[str, str]:
+        return obj.outcome, obj.get_outcome_display()
+
+    @display(description="reply")
+    def reply(self, obj: OrderAttempt) -> str:
+        status = str(obj.http_status or "")
+        return " ".join(word for word in (status, obj.reply_code, scrub(obj.reply_text), obj.exceptions) if word)
+
+
+class EventInline(ReadOnlyInline):
+    model = OrderEvent
+    fields = ("sequence", "at", "from_state", "to_state", "actor", "cause", "proof")
+    verbose_name_plural = "events"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("intent").order_by("sequence")
+
+    @display(description="evidence")
+    def proof(self, obj: OrderEvent) -> str:
+        return facts(obj.evidence)
+
+
+@admin.register(OrderIntent)
+class OrderIntentAdmin(LongTableAdmin):
+    list_display = (
+        "created_at",
+        "account",
+        "kind",
+        "symbol",
+        "side",
+        "quantity",
+        "asked_price",
+        "progress",
+        "strategy",
+        "client_order_id",
+        "closed_reason",
+    )
+    list_filter = ("state", "kind", "account", vocabulary("mode", Mode))
+    search_fields = ("client_order_id", "symbol", "strategy", "client_tag", "attempts__broker_order__broker_order_id")
+    search_help_text = "Client order id, symbol, strategy, tag or the broker's order id"
+    list_select_related = ("account",)
+    date_hierarchy = "trading_day"
+    inlines = (AttemptInline, EventInline)
+    change_form_outer_before_template = "admin/brokers/timeline.html"
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("account", "mode", "trading_day"),
+                    ("kind", "progress", "closed_reason"),
+                    ("client_order_id", "client_tag", "strategy"),
+                    ("exchange", "symbol", "product"),
+                    ("side", "quantity", "reduce_only"),
+                    ("order_type", "asked_price", "trigger", "time_in_force"),
+                    ("not_before", "not_after"),
+                    ("created_at", "updated_at", "version"),
+                )
+            },
+        ),
+    )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        intent = self.get_object(request, object_id)
+        page = order_page(intent) if intent is not None and self.has_view_permission(request, intent) else None
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "page": page})
+
+    @display(description="state", label=INTENT_COLOURS, ordering="state")
+    def progress(self, obj: OrderIntent) -> tuple[str, str]:
+        return obj.state, obj.get_state_display()
+
+    @display(description="limit price")
+    def asked_price(self, obj: OrderIntent) -> str:
+        return price(obj.limit_price) if obj.limit_price is not None else obj.order_type.lower()
+
+    @display(description="trigger price")
+    def trigger(self, obj: OrderIntent) -> str:
+        return price(obj.trigger_price)
+
+
+class FillInline(ReadOnlyInline):
+    model = TradeFill
+    fields = ("fill_id", "quantity", "traded_price", "filled_at", "first_seen_at")
+    verbose_name_plural = "fills"
+
+    @display(description="price")
+    def traded_price(self, obj: TradeFill) -> str:
+        return price(obj.price)
+
+
+@admin.register(BrokerOrder)
+class BrokerOrderAdmin(LongTableAdmin):
+    list_display = (
+        "first_seen_at",
+        "account",
+        "broker_order_id",
+        "source",
+        "symbol",
+        "side",
+        "quantity",
+        "filled_quantity",
+        "limit",
+        "average",
+        "book_status",
+        "last_seen_at",
+    )
+    list_filter = (
+        vocabulary("status", OrderStatus),
+        "origin",
+        "account",
+        vocabulary("exchange", Exchange),
+        vocabulary("side", Side),
+    )
+    search_fields = ("broker_order_id", "exchange_order_id", "symbol", "client_tag")
+    list_select_related = ("account",)
+    date_hierarchy = "trading_day"
+    inlines = (FillInline,)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("account", "trading_day", "source"),
+                    ("broker_order_id", "exchange_order_id", "client_tag"),
+                    ("exchange", "symbol", "product"),
+                    ("side", "quantity", "filled_quantity"),
+                    ("order_type", "limit", "trigger", "average"),
+                    ("book_status", "broker_status", "reason"),
+                    ("placed_at", "first_seen_at", "last_seen_at"),
+                )
+            },
+        ),
+    )
+
+    @display(description="origin", label=ORIGIN_COLOURS)
+    def source(self, obj: BrokerOrder) -> tuple[str, str]:
+        return obj.origin, obj.get_origin_display()
+
+    @display(description="status", label=STATUS_COLOURS, ordering="status")
+    def book_status(self, obj: BrokerOrder) -> tuple[str, str]:
+        return obj.status, obj.status.replace("_", " ").lower()
+
+    @display(description="limit price")
+    def limit(self, obj: BrokerOrder) -> str:
+        return price(obj.limit_price)
+
+    @display(description="trigger price")
+    def trigger(self, obj: BrokerOrder) -> str:
+        return price(obj.trigger_price)
+
+    @display(description="average price")
+    def average(self, obj: BrokerOrder) -> str:
+        return price(obj.average_price)
+
+
+@admin.register(TradeFill)
+class TradeFillAdmin(LongTableAdmin):
+    list_display = ("filled_at", "account", "symbol", "side", "quantity", "traded_price", "value", "order", "fill_id")
+    list_filter = ("order__account", vocabulary("order__side", Side, "side"))
+    search_fields = ("fill_id", "order__broker_order_id", "order__symbol")
+    list_select_related = ("order__account",)
+    date_hierarchy = "filled_at"
+    fields = (("order", "fill_id"), ("quantity", "traded_price", "value"), ("filled_at", "first_seen_at"))
+
+    @display(description="account")
+    def account(self, obj: TradeFill) -> str:
+        return str(obj.order.account)
+
+    @display(description="symbol")
+    def symbol(self, obj: TradeFill) -> str:
+        return obj.order.symbol
+
+    @display(description="side")
+    def side(self, obj: TradeFill) -> str:
+        return obj.order.side
+
+    @display(description="price")
+    def traded_price(self, obj: TradeFill) -> str:
+        return price(obj.price)
+
+    @display(description="value")
+    def value(self, obj: TradeFill) -> str:
+        return rupees(obj.price * obj.quantity)

@@ -1,0 +1,118 @@
+"""Everything that happened to one order, in the order in which it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from brokers.admin.display import ATTEMPT_COLOURS, INTENT_COLOURS, facts, price
+from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
+from brokers.domain.redaction import scrub
+from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """One line of the timeline."""
+
+    at: datetime
+    title: str
+    detail: str = ""
+    #: Longer text, folded away.
+    evidence: str = ""
+    colour: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderPage:
+    """One intent with the broker's order it concerns, its cancels and modifies, and all their moments."""
+
+    broker_order: BrokerOrder | None
+    others: list[OrderIntent]
+    moments: list[Moment]
+    warning: str
+
+
+def order_page(intent: OrderIntent) -> OrderPage:
+    """Gather the page in a fixed number of queries, whatever happened to the order."""
+    attempts = list(intent.attempts.order_by("number"))
+    order = _broker_order(intent)
+    others: list[OrderIntent] = []
+    moments = [*map(_event, intent.events.order_by("sequence"))]
+    for attempt in attempts:
+        moments += _attempt(attempt)
+    if order is not None:
+        moments += _book(order)
+        others = [other for other in order.mutations.all() if other.pk != intent.pk]
+        moments += map(_other, others)
+    moments.sort(key=lambda moment: moment.at)
+    return OrderPage(broker_order=order, others=others, moments=moments, warning=_warning(intent, attempts))
+
+
+def _broker_order(intent: OrderIntent) -> BrokerOrder | None:
+    orders = BrokerOrder.objects.prefetch_related("fills", "mutations")
+    if intent.kind == IntentKind.PLACE:
+        return orders.filter(attempt__intent=intent).first()
+    return orders.filter(pk=intent.target_id).first()
+
+
+def _event(event: OrderEvent) -> Moment:
+    step = f"{event.from_state} → {event.to_state}" if event.from_state else event.to_state
+    return Moment(
+        at=event.at,
+        title=step,
+        detail=f"{event.actor.lower()}: {scrub(event.cause)}",
+        evidence=facts(event.evidence),
+        colour=INTENT_COLOURS.get(IntentState(event.to_state), ""),
+    )
+
+
+def _attempt(attempt: OrderAttempt) -> Iterator[Moment]:
+    sender = f"{attempt.host}, process {attempt.pid}"
+    sent = f", at {price(attempt.sent_price)}" if attempt.sent_price is not None else ""
+    yield Moment(at=attempt.armed_at, title=f"Attempt {attempt.number} armed", detail=f"{sender}{sent}", colour="info")
+    if attempt.first_byte_at is not None:
+        yield Moment(at=attempt.first_byte_at, title="First byte left this machine")
+    if attempt.finished_at is not None:
+        status = f"HTTP {attempt.http_status}" if attempt.http_status else ""
+        words = (status, attempt.reply_code, scrub(attempt.reply_text), attempt.exceptions)
+        yield Moment(
+            at=attempt.finished_at,
+            title=f"Attempt {attempt.number}: {attempt.get_outcome_display()}",
+            detail=" · ".join(word for word in words if word),
+            colour=ATTEMPT_COLOURS.get(AttemptOutcome(attempt.outcome), ""),
+        )
+
+
+def _book(order: BrokerOrder) -> Iterator[Moment]:
+    yield Moment(
+        at=order.first_seen_at, title="First seen in the broker's book", detail=f"order {order.broker_order_id}"
+    )
+    for fill in order.fills.all():
+        yield Moment(
+            at=fill.filled_at or fill.first_seen_at,
+            title=f"Filled {fill.quantity} at {price(fill.price)}",
+            detail=f"trade {fill.fill_id}",
+            colour="success",
+        )
+
+
+def _other(intent: OrderIntent) -> Moment:
+    return Moment(
+        at=intent.created_at,
+        title=f"{intent.get_kind_display().capitalize()} asked for",
+        detail=f"{intent.client_order_id}: {intent.get_state_display()} {scrub(intent.closed_reason)}".strip(),
+        colour=INTENT_COLOURS.get(IntentState(intent.state), ""),
+    )
+
+
+def _warning(intent: OrderIntent, attempts: list[OrderAttempt]) -> str:
+    if intent.state == IntentState.UNKNOWN:
+        return (
+            "This order may be at the broker. It is never sent again by itself: look it up in the broker's own "
+            "order book before you place another."
+        )
+    if any(attempt.outcome == AttemptOutcome.ARMED for attempt in attempts):
+        return "An attempt is under way, or its sender died. It is not judged before its deadline has passed."
+    return ""

@@ -1,0 +1,14 @@
+"""The web's addresses: health for machines, the admin for people."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from mcube import health
+
+urlpatterns = [
+    path("live", health.live, name="live"),
+    path("ready", health.ready, name="ready"),
+    path("admin/", admin.site.urls),
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+]
