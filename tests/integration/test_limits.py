@@ -1,0 +1,128 @@
+"""The call budget over a real server."""
+
+from __future__ import annotations
+
+import multiprocessing
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from brokers.domain.errors import BrokerUnavailable, RateLimited
+from brokers.limits import CallLimiter
+from tests.support.processes import Valkey, wait_for
+
+DAY = "2026-11-23"
+
+
+@pytest.fixture
+def limiter(redis_url: str) -> Iterator[CallLimiter]:
+    limiter = CallLimiter(redis_url)
+    yield limiter
+    limiter.close()
+
+
+@pytest.fixture
+def key() -> str:
+    return f"test/{uuid.uuid4().hex}"
+
+
+def _grants(limiter: CallLimiter, key: str, tries: int, *, urgent: bool = True, **limits: object) -> int:
+    granted = 0
+    for _ in range(tries):
+        try:
+            limiter.acquire(key, urgent=urgent, **({"windows": [], "per_day": None, "day": DAY} | limits))  # type: ignore[arg-type]
+        except RateLimited:
+            continue
+        granted += 1
+    return granted
+
+
+def _grant_in_another_process(redis_url: str, key: str, tries: int) -> int:
+    return _grants(CallLimiter(redis_url), key, tries, windows=[(20, 60)])
+
+
+def test_no_window_is_overdrawn(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 50, windows=[(20, 60), (30, 3600)]) == 20
+
+
+def test_the_tightest_window_decides(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 50, windows=[(20, 60), (7, 3600)]) == 7
+
+
+def test_a_refused_call_uses_nothing_of_any_window(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 5, windows=[(2, 60), (10, 3600)]) == 2
+
+    assert _grants(limiter, key, 20, windows=[(10, 3600)]) == 8
+
+
+def test_processes_share_one_budget(redis_url: str, key: str) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        granted = pool.starmap(_grant_in_another_process, [(redis_url, key, 15)] * 3)
+
+    assert sum(granted) == 20
+
+
+def test_a_full_window_says_how_long_to_wait_and_opens_again_then(limiter: CallLimiter, key: str) -> None:
+    limiter.acquire(key, windows=[(1, 1)], per_day=None, day=DAY)
+    with pytest.raises(RateLimited) as refused:
+        limiter.acquire(key, windows=[(1, 1)], per_day=None, day=DAY)
+
+    assert 0 < refused.value.retry_after.total_seconds() <= 1
+    wait_for(lambda: _grants(limiter, key, 1, windows=[(1, 1)]), "the window to open", seconds=2)
+
+
+def test_the_day_is_counted_and_the_next_day_starts_afresh(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 30, per_day=10) == 10
+    with pytest.raises(RateLimited, match=DAY):
+        limiter.acquire(key, windows=[], per_day=10, day=DAY, urgent=True)
+
+    assert _grants(limiter, key, 30, per_day=10, day="2026-11-24") == 10
+
+
+def test_reads_leave_a_reserve_that_orders_may_use(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 50, urgent=False, windows=[(100, 60)], per_day=40) == 36
+    assert _grants(limiter, key, 50, urgent=True, windows=[(100, 60)], per_day=40) == 4
+
+
+def test_reads_leave_a_quarter_of_a_window(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 20, urgent=False, windows=[(8, 60)]) == 6
+    assert _grants(limiter, key, 20, urgent=True, windows=[(8, 60)]) == 2
+
+
+def test_a_limit_of_one_still_lets_reads_through(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 3, urgent=False, windows=[(1, 60)]) == 1
+
+
+def test_the_count_survives_a_flush_of_scripts(limiter: CallLimiter, key: str, redis_url: str) -> None:
+    first = _grants(limiter, key, 6, windows=[(10, 60)])
+    with redis.Redis.from_url(redis_url) as client:
+        client.script_flush()
+
+    assert first + _grants(limiter, key, 20, windows=[(10, 60)]) == 10
+
+
+def test_the_count_survives_a_restart_of_the_server(tmp_path: Path, key: str) -> None:
+    server = Valkey(tmp_path)
+    server.start()
+    limiter = CallLimiter(server.url)
+    try:
+        first = _grants(limiter, key, 6, windows=[(10, 600)])
+        server.stop()
+        server.start()
+
+        assert first + _grants(limiter, key, 20, windows=[(10, 600)]) == 10
+    finally:
+        limiter.close()
+        server.stop()
+
+
+def test_without_redis_no_call_is_granted(tmp_path: Path, key: str) -> None:
+    server = Valkey(tmp_path)
+    limiter = CallLimiter(server.url)
+
+    with pytest.raises(BrokerUnavailable, match="cannot be counted"):
+        limiter.acquire(key, windows=[(10, 60)], per_day=None, day=DAY, urgent=True)
+    limiter.close()

@@ -1,0 +1,1 @@
+"""What tests share: servers and processes on loopback, ended by process id."""

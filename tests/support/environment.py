@@ -1,0 +1,76 @@
+"""The tests' own surroundings, in place before Django's settings are read (``-p tests.support.environment``).
+
+``MCUBE_TEST_SERVERS`` says what the tests run on: ``embedded`` (SQLite and an embedded Valkey, the default)
+or ``real`` (PostgreSQL and Redis: DATABASE_URL and MCUBE_REDIS_URL, else the standard ports of loopback).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.support.processes import Valkey
+
+POSTGRES = "postgres://postgres@127.0.0.1:5432/mcube_tests"
+#: A database number of the tests' own, so that nothing else on the server is touched.
+REDIS = "redis://127.0.0.1:6379/11"
+USED = os.environ.get("MCUBE_TEST_SERVERS", "embedded")
+
+
+def real_servers() -> tuple[str, str] | None:
+    """The addresses of PostgreSQL and Redis, if both are configured or answer on loopback."""
+    database = os.environ.get("DATABASE_URL") or POSTGRES
+    redis = os.environ.get("MCUBE_REDIS_URL") or REDIS
+    if not database.startswith("postgres") or not (_listens(database, 5432) and _listens(redis, 6379)):
+        return None
+    return database, redis
+
+
+def _listens(url: str, port: int) -> bool:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _settle() -> None:
+    real = real_servers() if USED == "real" else None
+    if USED == "real" and real is None:
+        raise SystemExit(
+            "MCUBE_TEST_SERVERS: 'real' needs PostgreSQL and Redis; set DATABASE_URL and MCUBE_REDIS_URL, or start "
+            "them on the standard ports of 127.0.0.1."
+        )
+    for name in [name for name in os.environ if name.startswith("MCUBE_") and not name.startswith("MCUBE_TEST_")]:
+        del os.environ[name]
+    os.environ.pop("DATABASE_URL", None)
+    home = Path(tempfile.mkdtemp(prefix="mcube-tests-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    os.environ["MCUBE_HOME"] = str(home)
+    if real is not None:
+        os.environ["DATABASE_URL"], os.environ["MCUBE_REDIS_URL"] = real
+        return
+    server = Valkey(home / "queue")
+    server.start()
+    atexit.register(server.stop)
+    os.environ["MCUBE_REDIS_URL"] = server.url
+
+
+def pytest_report_header() -> str:
+    if USED == "real":
+        database, redis = (urlsplit(os.environ[name]) for name in ("DATABASE_URL", "MCUBE_REDIS_URL"))
+        return (
+            f"servers: PostgreSQL {database.hostname}:{database.port}{database.path}, "
+            f"Redis {redis.hostname}:{redis.port}{redis.path}"
+        )
+    return f"servers: SQLite in {os.environ['MCUBE_HOME']}, embedded Valkey at port {urlsplit(os.environ['MCUBE_REDIS_URL']).port}"
+
+
+if "PYTEST_VERSION" in os.environ:
+    _settle()
