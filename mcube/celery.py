@@ -1,0 +1,129 @@
+"""The Celery app. A queue for each broker, and one for what touches no broker.
+
+The database is the truth about an order; a message is a doorbell that may be lost or ring twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, signals
+from kombu import Queue
+
+from brokers.discovery import specs
+from brokers.domain.errors import SDKMissing
+from mcube import transport
+from mcube.observability import follow_tasks, setup_logging
+from mcube.processes import OWN_QUEUE
+
+if TYPE_CHECKING:
+    from brokers.interfaces import AdapterSpec
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
+transport.install()
+
+logger = logging.getLogger(__name__)
+
+TASK_MODULES = ("orders", "sessions", "snapshots", "market", "instruments")
+
+
+def _configuration() -> dict[str, Any]:
+    """Celery's settings, read when the app is first used."""
+    from django.conf import settings
+
+    from tasks.routing import Priority
+
+    return {
+        "broker_url": settings.REDIS_URL.replace("unix://", "redis+socket://", 1),
+        "broker_transport_options": {
+            "priority_steps": sorted(Priority),
+            "visibility_timeout": 600,  # seconds; above twice the longest task
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "unacked_mutex_expire": 15,
+            # Without both of these a half-open connection hangs a worker for ever.
+            "socket_timeout": 5,
+            "health_check_interval": 5,
+            "socket_connect_timeout": 3,
+            "socket_keepalive": True,
+        },
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_acquire_timeout": 5,
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_ignore_result": True,  # outcomes are rows
+        "task_queues": [Queue(name) for name in (*specs(), OWN_QUEUE)],
+        "task_default_queue": OWN_QUEUE,
+        "task_default_priority": Priority.READ,
+        "task_create_missing_queues": False,
+        "task_routes": ["tasks.routing.route"],
+        "task_soft_time_limit": 45,
+        "task_time_limit": 60,
+        "worker_prefetch_multiplier": 1,
+        "worker_disable_prefetch": True,
+        "worker_eta_task_limit": 100,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "worker_send_task_events": True,  # for Flower
+        "beat_scheduler": "mcube.beat:LockedScheduler",
+        "beat_max_loop_interval": 1,  # seconds; below the lock's time to live
+        "timezone": "Asia/Kolkata",
+    }
+
+
+app = Celery("mcube", include=[f"tasks.{module}" for module in TASK_MODULES])
+app.add_defaults(_configuration)
+follow_tasks()
+
+
+@signals.celeryd_after_setup.connect
+def _prepare_parent(instance: Any, **_: object) -> None:
+    """Before the pool forks: keep slots free of reads, and import once what every child needs."""
+    transport.Channel.reads_may_start = staticmethod(read_gate(instance.concurrency))
+    consumed = instance.app.amqp.queues.consume_from
+    for spec in specs().values():
+        if spec.name in consumed:
+            _preload(spec)
+
+
+def read_gate(slots: int) -> Callable[[], bool]:
+    """Whether another read may be taken from the queue: never more than half of a worker's slots at once.
+
+    What is acknowledged late is a read. One that waits for its next try is counted too, since it comes
+    back into a slot without asking again.
+    """
+    from celery.worker import state
+
+    limit = max(1, slots // 2)
+
+    def reads_may_start() -> bool:
+        held = chain(state.reserved_requests, state.scheduled_requests)  # type: ignore[attr-defined]
+        return sum(1 for request in held if request.task.acks_late) < limit
+
+    return reads_may_start
+
+
+def _preload(spec: AdapterSpec) -> None:
+    from brokers.factory import preload
+
+    try:
+        preload(spec)
+    except SDKMissing as error:
+        # Every task of this broker will say so again, in its own row.
+        logger.error("%s", error)
+    setup_logging()  # SDKs bring handlers of their own
+
+
+@signals.worker_process_shutdown.connect
+def _close_brokers(**_: object) -> None:
+    from brokers.factory import BrokerFactory
+
+    BrokerFactory.close_all()

@@ -1,0 +1,68 @@
+"""Celery's Redis transport, mended and taught to leave room for orders.
+
+Both changes reach into kombu, whose version is therefore pinned by Celery's; the tests that show why
+(``tests/acceptance/test_queue_outage.py``, ``tests/acceptance/test_read_slots.py``) say when they may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import kombu.transport
+from kombu.transport import redis as kombu_redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+#: How long one BRPOP waits while reads are left in the queue: a freed slot is seen this soon.
+GATED_POLL_SECONDS = 0.1
+
+
+def _always() -> bool:
+    return True
+
+
+class Channel(kombu_redis.Channel):
+    """Survives a restart of the queue server, and takes no read while reads fill their share of the slots."""
+
+    #: Asked before every poll. While it says no, the list of the lowest priority, the reads', is left alone.
+    reads_may_start: Callable[[], bool] = staticmethod(_always)
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        # kombu 5.7.0 closes a lost connection's channel twice. The second close, and the late ack of a task
+        # that ran meanwhile, ask for parameters that are gone and get an AttributeError, which nothing
+        # expects: the worker exits. A lost connection is an error that it does expect.
+        if self._is_lost():
+            raise RedisConnectionError("The connection to the queue server was lost and is closed.")
+        params: dict[str, Any] = super()._connparams(asynchronous=asynchronous)  # type: ignore[misc]
+        return params
+
+    def close(self) -> None:
+        if self._is_lost():
+            # What this channel held is still on the server, which gives it out again after the visibility
+            # timeout. Putting it back now would run it beside the copy that is running here.
+            self.do_restore = False
+        super().close()
+
+    def _is_lost(self) -> bool:
+        return self.connection is None or self.connection.client is None
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if self.reads_may_start():
+            super()._brpop_start(timeout)  # type: ignore[misc]
+            return
+        steps = self.priority_steps
+        self.priority_steps = steps[:-1]
+        try:
+            super()._brpop_start(GATED_POLL_SECONDS)  # type: ignore[misc]
+        finally:
+            self.priority_steps = steps
+
+
+class Transport(kombu_redis.Transport):
+    Channel = Channel
+
+
+def install() -> None:
+    """Make ``redis://`` and ``rediss://`` mean this transport, before the first connection of the process."""
+    for scheme in ("redis", "rediss"):
+        kombu.transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"

@@ -1,0 +1,133 @@
+"""How an order reaches the ledger before it reaches the queue, and how the bell is rung for it."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from functools import partial
+from typing import Any, ClassVar
+
+from celery.result import AsyncResult
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+from brokers.clock import configured_clock
+from brokers.domain.errors import AccountNotFound, OrderDenied
+from brokers.domain.order_states import IntentKind, IntentState
+from brokers.gateway import no_waiting
+from brokers.ledger.delivery import deliver
+from brokers.models import OrderIntent
+from tasks.base import BaseTask, log
+from tasks.routing import Priority
+
+#: An order that has to wait no longer than this is rung for by a delayed message; the sweeper does the rest.
+SHORT_WAIT = timedelta(seconds=2)
+
+
+class NotRecorded(Exception):
+    """A whole order came through the queue and the ledger refused it. The log says why; this says which."""
+
+
+class RecordedOrder(AsyncResult):  # type: ignore[type-arg]
+    """What enqueueing an order returns: the ids under which the ledger knows it. Outcomes are rows, not results."""
+
+    def __init__(self, intent: OrderIntent, task: OrderTask) -> None:
+        super().__init__(task_id_of(intent), app=task.app)
+        self.intent_id = intent.pk
+        self.client_order_id = intent.client_order_id
+        self.broker = intent.account.broker
+
+
+class OrderTask(BaseTask):
+    """Records in the caller's process, publishes the intent's id on commit, delivers in a worker.
+
+    Acknowledged early: whatever is lost with a worker is in the ledger, and the sweeper rings again.
+    """
+
+    abstract = True
+    acks_late = False
+    priority = Priority.ORDER
+    max_retries = 0
+    kind: ClassVar[IntentKind]
+
+    def record(self, content: dict[str, Any]) -> OrderIntent:
+        """Write the intent or find it.
+
+        :raises OrderDenied: it breaks a rule; nothing is written.
+        """
+        raise NotImplementedError
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Record the order, then ring for it. The queue being away is no error: the sweeper rings again.
+
+        :raises OrderDenied: the order breaks a rule; nothing is recorded.
+        :raises AccountNotFound: there is no such broker or account.
+        """
+        content = dict(kwargs or {})
+        if args or "intent_id" in content:
+            return super().apply_async(args, kwargs, *rest, **options)
+        if options.get("countdown") or options.get("eta"):
+            raise TypeError("An order is sent as soon as it is recorded; call this when it is due.")
+        content["client_order_id"] = content.get("client_order_id") or uuid.uuid4().hex
+        intent = self.record(content)
+        ring(intent)
+        return RecordedOrder(intent, self)
+
+    def perform(self, intent_id: int | None, content: dict[str, Any]) -> None:
+        """Deliver a recorded intent; record a whole order first, under its message's id if it brought none."""
+        if intent_id is None:
+            content["client_order_id"] = content.get("client_order_id") or self.request.id
+            intent_id = self._record_on_arrival(content)
+        with no_waiting():
+            intent = deliver(intent_id)
+        if intent.state == IntentState.READY:
+            _ring_shortly(intent)
+
+    def _record_on_arrival(self, content: dict[str, Any]) -> int:
+        try:
+            return self.record(content).pk
+        except (OrderDenied, AccountNotFound, TypeError) as error:
+            log.error("An order that came through the queue was not recorded: %s", error)
+            # The order's details stay out of events and Flower.
+            raise NotRecorded(f"{content['client_order_id']}: {type(error).__name__}") from None
+
+
+def ring(intent: OrderIntent, *, countdown: float | None = None) -> None:
+    """Tell the workers of an intent, after the transaction that recorded it. May be called any number of times."""
+    transaction.on_commit(partial(_publish, intent, countdown))
+
+
+def task_id_of(intent: OrderIntent) -> str:
+    """The same for every message about one intent."""
+    return f"intent-{intent.pk}"
+
+
+def _publish(intent: OrderIntent, countdown: float | None) -> None:
+    from tasks import orders
+
+    task = {
+        IntentKind.PLACE: orders.place_order,
+        IntentKind.CANCEL: orders.cancel_order,
+        IntentKind.MODIFY: orders.modify_order,
+    }[IntentKind(intent.kind)]
+    left = intent.not_after - configured_clock().now()
+    try:
+        task.apply_async(
+            kwargs={"intent_id": intent.pk, "broker": intent.account.broker},
+            task_id=task_id_of(intent),
+            priority=Priority.URGENT if intent.kind == IntentKind.CANCEL or intent.reduce_only else Priority.ORDER,
+            expires=max(1.0, left.total_seconds()),
+            countdown=countdown,
+        )
+    except (OperationalError, OSError) as error:
+        log.warning(
+            "The queue did not take intent %s (%s); it is recorded, and the sweeper rings again.",
+            intent.pk,
+            type(error).__name__,
+        )
+
+
+def _ring_shortly(intent: OrderIntent) -> None:
+    wait = intent.not_before - configured_clock().now()
+    if timedelta(0) < wait <= SHORT_WAIT:
+        ring(intent, countdown=wait.total_seconds())

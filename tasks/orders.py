@@ -1,0 +1,186 @@
+"""Orders: place, modify, cancel; following the book; ringing again for what was recorded and not taken.
+
+Call these from a strategy::
+
+    place_order.delay(broker="kotakneo", account="default", symbol="NIFTY26NOV22250CE", action="B",
+                      quantity=65, order_type="LIMIT", price="100.5", client_order_id="strangle-7-call")
+
+The call returns when the order is in the ledger. The same client order id again is the same order.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from brokers.discovery import spec_of
+from brokers.domain.errors import BrokerError, OrderDenied
+from brokers.domain.order_states import IntentKind
+from brokers.factory import find_account
+from brokers.gateway import no_waiting
+from brokers.ledger import book, operations, queries
+from brokers.models import BrokerAccount, OrderIntent
+from mcube.celery import app
+from tasks.base import BaseTask, PollTask, log
+from tasks.ledger import OrderTask, ring
+from tasks.routing import Priority
+from tasks.ticks import Tick, each_account, market_is_active
+
+#: How often the book is read while something of the account is open, and while nothing is.
+BUSY_SYNC = timedelta(seconds=10)
+IDLE_SYNC = timedelta(seconds=60)
+#: A broker with a budget for the day is read half as often; docs/decisions/0024 has the arithmetic.
+BUDGETED_STRETCH = 2
+
+
+class PlaceTask(OrderTask):
+    abstract = True
+    kind: ClassVar[IntentKind] = IntentKind.PLACE
+
+    def record(self, content: dict[str, Any]) -> OrderIntent:
+        return _place(**content)
+
+
+class ModifyTask(OrderTask):
+    abstract = True
+    kind: ClassVar[IntentKind] = IntentKind.MODIFY
+
+    def record(self, content: dict[str, Any]) -> OrderIntent:
+        return _modify(**content)
+
+
+class CancelTask(OrderTask):
+    abstract = True
+    priority = Priority.URGENT
+    kind: ClassVar[IntentKind] = IntentKind.CANCEL
+
+    def record(self, content: dict[str, Any]) -> OrderIntent:
+        return _cancel(**content)
+
+
+@app.task(name="tasks.orders.place_order", base=PlaceTask, bind=True)
+def place_order(self: PlaceTask, /, *, broker: str, intent_id: int | None = None, **content: Any) -> None:
+    """Place an order: ``symbol``, ``action``, ``quantity`` in units, and the rest of :func:`_place`."""
+    self.perform(intent_id, {"broker": broker, **content})
+
+
+@app.task(name="tasks.orders.modify_order", base=ModifyTask, bind=True)
+def modify_order(self: ModifyTask, /, *, broker: str, intent_id: int | None = None, **content: Any) -> None:
+    """Give a working order (``order_id``) new absolute values; what is not given stays."""
+    self.perform(intent_id, {"broker": broker, **content})
+
+
+@app.task(name="tasks.orders.cancel_order", base=CancelTask, bind=True)
+def cancel_order(self: CancelTask, /, *, broker: str, intent_id: int | None = None, **content: Any) -> None:
+    """Cancel a working order (``order_id``). Asking twice is asking once."""
+    self.perform(intent_id, {"broker": broker, **content})
+
+
+@app.task(name="tasks.orders.sync_orders", base=PollTask)
+def sync_orders(*, broker: str, account: str = "default", **_: Any) -> None:
+    """Bring the ledger up to the broker's order book."""
+    row = find_account(spec_of(broker).name, account)
+    try:
+        with no_waiting():
+            book.sync_orders(row.pk)
+    except BrokerError as error:
+        log.warning("The order book of %s could not be read: %s", row, error)
+
+
+@app.task(name="tasks.orders.sweep", base=BaseTask, priority=Priority.URGENT, expires=10)
+def sweep(**_: Any) -> None:
+    """Let lapse what is too old, and ring again for what was recorded and not taken."""
+    for intent in operations.sweep():
+        ring(intent)
+
+
+@app.task(name="tasks.orders.schedule_sync", base=BaseTask, expires=10)
+def schedule_sync(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
+    """Have every account's book read that is due: often while something is open, seldom otherwise."""
+    tick = Tick.of(slot_at, cadence_seconds)
+    if market_is_active():
+        each_account(sync_orders, tick, where=lambda account: tick.is_due(_sync_period(account)))
+
+
+def _sync_period(account: BrokerAccount) -> timedelta:
+    period = BUSY_SYNC if queries.has_open_orders(account.pk) else IDLE_SYNC
+    return period * BUDGETED_STRETCH if spec_of(account.broker).capabilities.calls_per_day else period
+
+
+def _place(
+    *,
+    broker: str,
+    symbol: str,
+    action: str,
+    quantity: int,
+    client_order_id: str,
+    account: str = "default",
+    order_type: str = "MARKET",
+    price: str | int | None = None,
+    trigger_price: str | int | None = None,
+    exchange: str | None = None,
+    product: str | None = None,
+    time_in_force: str = "DAY",
+    strategy: str = "",
+    not_after: str | datetime | None = None,
+    reduce_only: bool = False,
+) -> OrderIntent:
+    return operations.record_place(
+        broker=broker,
+        account=account,
+        symbol=symbol,
+        side=action,
+        quantity=quantity,
+        order_type=order_type,
+        limit_price=price,
+        trigger_price=trigger_price,
+        exchange=exchange,
+        product=product,
+        time_in_force=time_in_force,
+        client_order_id=client_order_id,
+        strategy=strategy,
+        not_after=_moment(not_after),
+        reduce_only=reduce_only,
+    )
+
+
+def _modify(
+    *,
+    broker: str,
+    order_id: str,
+    client_order_id: str,
+    account: str = "default",
+    quantity: int | None = None,
+    price: str | int | None = None,
+    trigger_price: str | int | None = None,
+    order_type: str | None = None,
+    strategy: str = "",
+) -> OrderIntent:
+    return operations.record_modify(
+        broker=broker,
+        account=account,
+        broker_order_id=order_id,
+        client_order_id=client_order_id,
+        quantity=quantity,
+        limit_price=price,
+        trigger_price=trigger_price,
+        order_type=order_type,
+        strategy=strategy,
+    )
+
+
+def _cancel(
+    *, broker: str, order_id: str, client_order_id: str, account: str = "default", strategy: str = ""
+) -> OrderIntent:
+    return operations.record_cancel(
+        broker=broker, account=account, broker_order_id=order_id, client_order_id=client_order_id, strategy=strategy
+    )
+
+
+def _moment(value: str | datetime | None) -> datetime | None:
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise OrderDenied(f"not_after {value!r} is not an ISO time, e.g. 2026-11-23T10:15:00+05:30.") from error
