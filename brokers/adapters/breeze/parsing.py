@@ -170,7 +170,7 @@ def contract(row: Row, find: Find) -> Contract:
     if expiry is None:
         found = find(cash_key(exchange, code))
         return Contract(exchange=exchange, stock_code=code, expiry=None, strike=None, right=None, instrument=found)
-    right = tables.RIGHT_FROM_WIRE.get(text(row, "right").lower())
+    right = _known(tables.RIGHT_FROM_WIRE, row, "right")
     strike = decimal(row, "strike_price") or Decimal(0)
     return Contract(
         exchange=exchange,
@@ -353,7 +353,7 @@ def fills(listed: Row, details: Iterable[Row], find: Find) -> list[Fill]:
     ]
 
 
-def quote(quote_rows: list[Row], instrument: Instrument, as_of: datetime) -> Quote:
+def quote(quote_rows: Iterable[Row], instrument: Instrument, as_of: datetime) -> Quote:
     """The quote of one instrument; a share is answered with a row for each exchange."""
     wanted = [row for row in quote_rows if text(row, "exchange_code").upper() == instrument.exchange.value]
     if not wanted:

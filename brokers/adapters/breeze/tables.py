@@ -57,6 +57,7 @@ RIGHT_FROM_WIRE: dict[str, OptionRight | None] = {
     "other": None,
     "xx": None,
     "*": None,
+    "": None,
 }
 
 #: Breeze's product carries the segment: ours follows from it and from the instrument.
