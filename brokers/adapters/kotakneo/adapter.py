@@ -9,7 +9,7 @@ from brokers.adapters.kotakneo import SPEC, building, errors, master, parsing, s
 from brokers.adapters.kotakneo.errors import Reply
 from brokers.clock import trading_day
 from brokers.domain.account import MarginData, Position
-from brokers.domain.errors import NotSent, OrderDenied, SessionExpired
+from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
@@ -56,16 +56,12 @@ class NeoAPI(BrokerAdapter):
         return parsing.orders(self._rows(self._session_client().order_report, "orders"), self.context.instruments)
 
     def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order:
-        """One order of today's book.
-
-        :raises OrderDenied: Kotak says that it has no such order today.
-        """
         wanted, client = building.order_id(broker_order_id), self._session_client()
         rows = self._rows(lambda: client.order_report(order_id=wanted), "the order")
         for order in parsing.orders(rows, self.context.instruments):
             if order.broker_order_id == wanted:
                 return order
-        raise OrderDenied(f"Order {wanted} is not in today's order book of account {self.context.account}.")
+        raise BrokerUnavailable(f"Kotak does not show order {wanted} today; read the order book, or ask again.")
 
     def fetch_trades(self) -> list[Fill]:
         return parsing.fills(self._rows(self._session_client().trade_report, "trades"), self.context.instruments)

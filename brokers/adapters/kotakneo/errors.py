@@ -134,7 +134,8 @@ def mutation_ack(reply: Reply, *, what: str, order_id: str | None = None) -> Ord
 
     :raises NotSent: proven that no byte left.
     :raises OrderDenied: the SDK refused the arguments; no byte left.
-    :raises OrderRejected: Kotak's refusal is proven. Caused by ``SessionExpired`` where the session was refused.
+    :raises SessionExpired: proven refused, since the session is not accepted.
+    :raises OrderRejected: proven refused for another reason.
     :raises OrderOutcomeUnknown: everything else.
     """
     raise_foreign(reply)
@@ -240,15 +241,13 @@ def _is_refusal(reply: Reply) -> bool:
 
 
 def _raise_refusal(reply: Reply, what: str) -> NoReturn:
-    error = OrderRejected(
+    kind = SessionExpired if reply.code in CODES_SESSION else OrderRejected
+    raise kind(
         f"Kotak refused {what}: {reply.reason or reply.code}. {REFUSALS[reply.code]}",
         reason=reply.reason,
         code=reply.code,
         evidence=reply.evidence,
     )
-    if reply.code in CODES_SESSION:
-        raise error from SessionExpired(REFUSALS[reply.code], reason=reply.reason, code=reply.code)
-    raise error
 
 
 def _raise_not_sent(reply: Reply, what: str) -> NoReturn:

@@ -69,7 +69,7 @@ def raised_errors() -> tuple[type[Exception], ...]:
     load()
     from neo_api_client.exceptions import OpenApiException
 
-    return (OpenApiException, TypeError, AttributeError, KeyError)
+    return (OpenApiException, TypeError, AttributeError, LookupError, ValueError)
 
 
 def _pin_loggers(package: str) -> None:
