@@ -133,11 +133,11 @@ if ENV.https:
 
 # What people see
 
-UNFOLD = {
+UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "mcube",
     "SITE_HEADER": "mcube",
     "SITE_SYMBOL": "deployed_code",
-    "SITE_URL": "/admin/",
+    "SITE_URL": None,
     "ENVIRONMENT": "mcube.menu.badge",
     "DASHBOARD_CALLBACK": "mcube.dashboard.show",
     "STYLES": [lambda _request: static("mcube/admin.css")],

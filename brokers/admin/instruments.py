@@ -42,10 +42,12 @@ class InstrumentRecordAdmin(LongTableAdmin):
     # The order of the index, within one edition.
     ordering = ("symbol",)
     fields = (
-        ("symbol", "exchange", "kind"),
-        ("underlying", "name"),
-        ("expiry", "strike_price", "right"),
-        ("lot_size", "tick", "freeze_quantity"),
+        ("symbol", "exchange"),
+        ("kind", "underlying"),
+        "name",
+        ("expiry", "right"),
+        ("strike_price", "lot_size"),
+        ("tick", "freeze_quantity"),
         ("lowest", "highest"),
         "master_day",
         "listed_as",

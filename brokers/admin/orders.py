@@ -10,24 +10,21 @@ from django.http import HttpRequest, HttpResponse
 from unfold.decorators import display
 
 from brokers.admin.base import LongTableAdmin, ReadOnlyInline, vocabulary
-from brokers.admin.display import ATTEMPT_COLOURS, INTENT_COLOURS, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
+from brokers.admin.display import INTENT_COLOURS, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
 from brokers.admin.timeline import order_page
 from brokers.domain.enums import Exchange, Mode, OrderStatus, Side
+from brokers.domain.order_states import IntentKind
 from brokers.domain.redaction import scrub
 from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, TradeFill
 
 
 class AttemptInline(ReadOnlyInline):
     model = OrderAttempt
-    fields = ("number", "result", "armed_at", "send_deadline_at", "quiet_at", "first_byte_at", "finished_at", "reply")
+    fields = ("number", "outcome", "armed_at", "send_deadline_at", "quiet_at", "first_byte_at", "finished_at", "reply")
     verbose_name_plural = "attempts"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("intent").order_by("number")
-
-    @display(description="outcome", label=ATTEMPT_COLOURS)
-    def result(self, obj: OrderAttempt) -> tuple[str, str]:
-        return obj.outcome, obj.get_outcome_display()
 
     @display(description="reply")
     def reply(self, obj: OrderAttempt) -> str:
@@ -45,7 +42,7 @@ class EventInline(ReadOnlyInline):
 
     @display(description="evidence")
     def proof(self, obj: OrderEvent) -> str:
-        return facts(obj.evidence)
+        return facts(obj.evidence).replace("\n", " · ")
 
 
 @admin.register(OrderIntent)
@@ -53,15 +50,12 @@ class OrderIntentAdmin(LongTableAdmin):
     list_display = (
         "created_at",
         "account",
-        "kind",
-        "symbol",
-        "side",
-        "quantity",
+        "asked_for",
         "asked_price",
         "progress",
+        "closed_reason",
         "strategy",
         "client_order_id",
-        "closed_reason",
     )
     list_filter = ("state", "kind", "account", vocabulary("mode", Mode))
     search_fields = ("client_order_id", "symbol", "strategy", "client_tag", "attempts__broker_order__broker_order_id")
@@ -75,14 +69,18 @@ class OrderIntentAdmin(LongTableAdmin):
             None,
             {
                 "fields": (
-                    ("account", "mode", "trading_day"),
-                    ("kind", "progress", "closed_reason"),
-                    ("client_order_id", "client_tag", "strategy"),
-                    ("exchange", "symbol", "product"),
-                    ("side", "quantity", "reduce_only"),
-                    ("order_type", "asked_price", "trigger", "time_in_force"),
+                    ("account", "mode"),
+                    ("kind", "state"),
+                    "closed_reason",
+                    ("client_order_id", "client_tag"),
+                    ("strategy", "trading_day"),
+                    ("exchange", "symbol"),
+                    ("side", "quantity"),
+                    ("order_type", "asked_price"),
+                    ("product", "trigger"),
+                    ("time_in_force", "reduce_only"),
                     ("not_before", "not_after"),
-                    ("created_at", "updated_at", "version"),
+                    ("created_at", "updated_at"),
                 )
             },
         ),
@@ -94,6 +92,13 @@ class OrderIntentAdmin(LongTableAdmin):
         intent = self.get_object(request, object_id)
         page = order_page(intent) if intent is not None and self.has_view_permission(request, intent) else None
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "page": page})
+
+    @display(description="order", ordering="symbol")
+    def asked_for(self, obj: OrderIntent) -> str:
+        words = [] if obj.kind == IntentKind.PLACE else [obj.get_kind_display()]
+        if obj.quantity:
+            words += [obj.side.lower(), str(obj.quantity)]
+        return " ".join([*words, obj.symbol]).strip()
 
     @display(description="state", label=INTENT_COLOURS, ordering="state")
     def progress(self, obj: OrderIntent) -> tuple[str, str]:
@@ -150,13 +155,18 @@ class BrokerOrderAdmin(LongTableAdmin):
             None,
             {
                 "fields": (
-                    ("account", "trading_day", "source"),
-                    ("broker_order_id", "exchange_order_id", "client_tag"),
-                    ("exchange", "symbol", "product"),
-                    ("side", "quantity", "filled_quantity"),
-                    ("order_type", "limit", "trigger", "average"),
-                    ("book_status", "broker_status", "reason"),
-                    ("placed_at", "first_seen_at", "last_seen_at"),
+                    ("account", "trading_day"),
+                    ("broker_order_id", "exchange_order_id"),
+                    ("origin", "client_tag"),
+                    ("exchange", "symbol"),
+                    ("side", "product"),
+                    ("quantity", "filled_quantity"),
+                    ("order_type", "limit"),
+                    ("trigger", "average"),
+                    ("status", "broker_status"),
+                    "reason",
+                    ("placed_at", "first_seen_at"),
+                    "last_seen_at",
                 )
             },
         ),
@@ -190,7 +200,7 @@ class TradeFillAdmin(LongTableAdmin):
     search_fields = ("fill_id", "order__broker_order_id", "order__symbol")
     list_select_related = ("order__account",)
     date_hierarchy = "filled_at"
-    fields = (("order", "fill_id"), ("quantity", "traded_price", "value"), ("filled_at", "first_seen_at"))
+    fields = (("order", "fill_id"), ("quantity", "traded_price"), "value", ("filled_at", "first_seen_at"))
 
     @display(description="account")
     def account(self, obj: TradeFill) -> str:

@@ -30,10 +30,11 @@ class SnapshotAdmin(LongTableAdmin):
 class MarginSnapshotAdmin(SnapshotAdmin):
     list_display = ("slot_at", "account", "outcome", "available_now", "used_now", "total_now", "taken_at", "error")
     fields = (
-        ("account", "outcome"),
+        ("account", "status"),
         ("slot_at", "taken_at"),
         "error",
-        ("available_now", "used_now", "total_now"),
+        ("available_now", "used_now"),
+        "total_now",
         ("cash_now", "collateral_now"),
         "as_stated",
     )
@@ -84,7 +85,7 @@ class PositionLineInline(ReadOnlyInline):
 @admin.register(PositionSnapshot)
 class PositionSnapshotAdmin(SnapshotAdmin):
     list_display = ("slot_at", "account", "outcome", "open_lines", "profit", "taken_at", "error")
-    fields = (("account", "outcome"), ("slot_at", "taken_at"), "error", "profit")
+    fields = (("account", "status"), ("slot_at", "taken_at"), "error", "profit")
     inlines = (PositionLineInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
