@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import import_module
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q
 from django.views.decorators.debug import sensitive_variables
@@ -158,14 +159,27 @@ def try_again(account: BrokerAccount) -> None:
 def give_token(account: BrokerAccount, token: str) -> None:
     """Take the token that a person brings back from the broker's login page; the next use logs in with it.
 
+    ``token`` may also be the whole address that the page ended at.
+
     :raises CredentialsNotFound: the account has no credentials.
-    :raises ValidationError: the token holds control characters or is too long.
+    :raises ValidationError: there is no token in it, it holds control characters or is too long.
     """
     row = store.credential(account.broker, account.name)
-    row.session_token = token.strip()
+    row.session_token = _token_in(token)
     row.sid = ""
     row.save(update_fields=["session_token", "sid"])
     try_again(account)
+
+
+@sensitive_variables()
+def _token_in(text: str) -> str:
+    text = text.strip()
+    if "://" in text:
+        values = [value for _, value in parse_qsl(urlsplit(text).query)]
+        text = values[0].strip() if len(values) == 1 else ""
+    if not text:
+        raise ValidationError("There is no token in what was pasted; copy the token alone from the address.")
+    return text
 
 
 def _open(account: BrokerAccount, state: SessionState, row: CredentialStore, expires_at: datetime) -> Session:
@@ -207,7 +221,8 @@ def _was_opened_just_now(state: SessionState, clock: Clock) -> bool:
 def _pause(ladder: tuple[timedelta, timedelta], failures: int) -> timedelta:
     """How long to leave the broker alone after this many failures in a row: doubled each time, up to a limit."""
     first, longest = ladder
-    return min(first * 2 ** min(failures - 1, 16), longest)
+    doublings: int = 2 ** min(failures - 1, 16)
+    return min(first * doublings, longest)
 
 
 def _take_lease(state: SessionState, clock: Clock) -> str:

@@ -17,11 +17,12 @@ from django import forms
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_variables
 
 from credentials import keyring
 from credentials.keyring import Place
-from credentials.validation import check_text
+from credentials.validation import check_text, normalise
 
 if TYPE_CHECKING:
     _SecretField = models.Field[str | None, str]
@@ -154,10 +155,13 @@ class EncryptedField(_SecretField):
             self.check_value(value.value)
 
     def formfield(self, **kwargs: Any) -> forms.Field:
-        kwargs.pop("form_class", None)
-        kwargs.setdefault("widget", forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}))
-        kwargs["help_text"] = self.help_text
-        return forms.CharField(required=False, validators=[partial(check_text, self.name)], **kwargs)
+        kwargs.setdefault("widget", forms.PasswordInput(render_value=False))
+        return SecretFormField(
+            label=capfirst(self.verbose_name),
+            help_text=self.help_text,
+            column=self.name,
+            widget=kwargs["widget"],
+        )
 
     def value_from_object(self, obj: models.Model) -> Any:
         return getattr(obj, self.attname)
@@ -165,6 +169,20 @@ class EncryptedField(_SecretField):
     def save_form_data(self, instance: models.Model, data: Any) -> None:
         if data:
             setattr(instance, self.name, data)
+
+
+class SecretFormField(forms.CharField):
+    """Write-only: it never shows what is stored, and left blank it changes nothing."""
+
+    def __init__(self, *, column: str, **kwargs: Any) -> None:
+        super().__init__(required=False, strip=True, validators=[partial(check_text, column)], **kwargs)
+        self.column = column
+
+    def clean(self, value: Any) -> str:
+        return str(super().clean(normalise(self.column, value or "")))
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(data)
 
 
 class SecretAttribute:

@@ -25,7 +25,12 @@ class CredentialStore(models.Model):
     """
 
     service = models.CharField(max_length=50, choices=service_choices)
-    name = models.CharField(max_length=64, default="default", help_text="Which account of the service it is.")
+    name = models.CharField(
+        max_length=64,
+        default="default",
+        validators=[validation.check_name],
+        help_text="Which account of the service it is.",
+    )
     api_key = _secret("api_key", "Key of the API application")
     api_secret = _secret("api_secret", "Secret of the API application")
     username = _secret("username", "Name of the login")

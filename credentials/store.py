@@ -27,14 +27,25 @@ log = logging.getLogger("credentials")
 SESSION_COLUMNS = ("session_token", "sid")
 
 
+#: The newest state of each credential that this process has read, still encrypted.
+_newest: dict[tuple[str, str], CredentialStore] = {}
+
+
 class Secrets(Mapping[str, str]):
-    """A credential's columns, each decrypted when it is looked up. Absent ones are empty strings."""
+    """A credential's columns, each decrypted when it is looked up. Absent ones are empty strings.
+
+    They follow the row: once this process has read a newer state of it, that one answers.
+    """
 
     def __init__(self, row: CredentialStore) -> None:
         self._row = row
         self._fields = secret_fields(CredentialStore)
 
+    @sensitive_variables()
     def __getitem__(self, column: str) -> str:
+        newest = _newest.get((self._row.service, self._row.name))
+        if newest is not None and newest.pk == self._row.pk and newest.updated_at >= self._row.updated_at:
+            self._row = newest
         return self._fields[column].reveal(self._row)
 
     def __iter__(self) -> Iterator[str]:
@@ -80,7 +91,11 @@ def secrets_of(service: str, name: str, *, purpose: str) -> Mapping[str, str]:
 
 
 def find(service: str, name: str) -> CredentialStore | None:
-    return CredentialStore.objects.filter(service=service, name=name).first()
+    """The row as it is now, or None."""
+    row = CredentialStore.objects.filter(service=service, name=name).first()
+    if row is not None:
+        _newest[service, name] = row
+    return row
 
 
 @sensitive_variables()

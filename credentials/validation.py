@@ -26,6 +26,11 @@ def check_text(column: str, value: str) -> None:
         raise ValidationError(f"{column} is {len(value)} characters long; at most {MAX_LENGTH} are kept.")
 
 
+def check_name(value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise ValidationError("A name is 1 to 64 letters, digits, dots, dashes and underscores.")
+
+
 def check_pan(value: str) -> None:
     if not re.fullmatch(r"[A-Z]{5}[0-9]{4}[A-Z]", value):
         raise ValidationError("The PAN is five capital letters, four digits and a capital letter.")
@@ -60,3 +65,16 @@ def check_address(value: str) -> None:
         ipaddress.ip_address(value)
     except ValueError as error:
         raise ValidationError("The static address is an IPv4 or IPv6 address.") from error
+
+
+def normalise(column: str, value: str) -> str:
+    """What a person typed or pasted, in the one way it is stored."""
+    text = value.strip()
+    if column == "pan":
+        return text.upper()
+    if column == "totp_secret":
+        return text.replace(" ", "").upper()
+    if column == "mobile_number":
+        digits = re.sub(r"[ -]", "", text)
+        return re.sub(r"^(?:\+?91)?(?=[6-9][0-9]{9}$)", "+91", digits)
+    return text

@@ -27,7 +27,8 @@ def main(folder: Path) -> None:
     from credentials.models import CredentialStore
 
     call_command("migrate", verbosity=0)
-    CredentialStore.objects.create(service="breeze", api_key="k", api_secret="s", session_token="given")
+    secrets = {"api_key": "k", "api_secret": "s", "session_token": "given"}
+    CredentialStore.objects.create(service="breeze", **secrets)
     BrokerAccount.objects.create(broker="breeze")
     connections.close_all()
     children = []

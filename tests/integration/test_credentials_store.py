@@ -29,6 +29,10 @@ JWT = "eyJhbGciOiJIUzI1NiJ9." + "x" * 2000 + ".signature"
 BREEZE = {"api_key": "planted-key", "api_secret": "planted-secret"}
 
 
+def create(service: str = "breeze", name: str = "default", **secrets: str) -> CredentialStore:
+    return CredentialStore.objects.create(service=service, name=name, **secrets)
+
+
 def raw_columns() -> dict[str, Any]:
     """The newest row as the database holds it."""
     with connection.cursor() as cursor:
@@ -47,7 +51,7 @@ def everything_in_the_database() -> str:
 
 
 def test_a_secret_is_ciphertext_in_the_database_and_text_when_read() -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE, session_token=JWT)
+    create(**BREEZE, session_token=JWT)
     row = CredentialStore.objects.filter(service="breeze").first()
     assert row is not None
     assert (row.api_key, row.api_secret, row.session_token, row.password) == ("planted-key", "planted-secret", JWT, "")
@@ -57,7 +61,7 @@ def test_a_secret_is_ciphertext_in_the_database_and_text_when_read() -> None:
 
 def test_every_secret_column_round_trips_and_none_is_readable_at_rest() -> None:
     planted = {name: f"planted-{name}" for name in secret_fields(CredentialStore)}
-    CredentialStore.objects.create(service="kotakneo", **planted)
+    create("kotakneo", **planted)
     row = CredentialStore.objects.get()
     assert {name: getattr(row, name) for name in planted} == planted
     assert "planted" not in everything_in_the_database()
@@ -66,7 +70,7 @@ def test_every_secret_column_round_trips_and_none_is_readable_at_rest() -> None:
 
 def test_the_default_account_comes_first() -> None:
     for name in ("alpha", "zulu", "default"):
-        CredentialStore.objects.create(service="breeze", name=name, api_key=name)
+        create(name=name, api_key=name)
     first = CredentialStore.objects.filter(service="breeze").first()
     assert first is not None
     assert (first.name, first.api_key) == ("default", "default")
@@ -87,7 +91,7 @@ def test_repr_str_dict_and_pickle_show_no_secret() -> None:
 
 
 def test_a_lost_key_is_an_error_that_names_the_field_and_what_to_do(settings: Any) -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     row = CredentialStore.objects.get()
     assert row.service == "breeze"
@@ -99,7 +103,7 @@ def test_a_lost_key_is_an_error_that_names_the_field_and_what_to_do(settings: An
 def test_keys_rotate_while_readers_go_on_and_the_old_key_can_then_go(settings: Any) -> None:
     old, new = settings.ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
     for name in ("default", "prod"):
-        CredentialStore.objects.create(service="breeze", name=name, **BREEZE)
+        create(name=name, **BREEZE)
     settings.ENCRYPTION_KEYS = [new, old]
     before = CredentialStore.objects.get(name="prod").updated_at
     assert CredentialStore.objects.get(name="prod").api_key == "planted-key"
@@ -112,7 +116,7 @@ def test_keys_rotate_while_readers_go_on_and_the_old_key_can_then_go(settings: A
 
 def test_a_row_saved_after_a_new_key_came_is_wholly_under_the_new_key(settings: Any) -> None:
     old, new = settings.ENCRYPTION_KEYS[0], Fernet.generate_key().decode()
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     settings.ENCRYPTION_KEYS = [new, old]
     row = CredentialStore.objects.get()
     row.session_token = "today"
@@ -123,8 +127,8 @@ def test_a_row_saved_after_a_new_key_came_is_wholly_under_the_new_key(settings: 
 
 
 def test_a_secret_moved_to_another_column_or_row_does_not_open() -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
-    CredentialStore.objects.create(service="breeze", name="other", api_key="other-key")
+    create(**BREEZE)
+    create(name="other", api_key="other-key")
     CredentialStore.objects.filter(name="default").update(password=F("api_secret"))
     with pytest.raises(DecryptError, match="holds the secret of"):
         _ = CredentialStore.objects.get(name="default").password
@@ -136,7 +140,7 @@ def test_a_secret_moved_to_another_column_or_row_does_not_open() -> None:
 
 
 def test_service_and_name_do_not_change_under_a_stored_secret() -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     row = CredentialStore.objects.get()
     row.name = "prod"
     with pytest.raises(ValueError, match="set up breeze/prod anew"):
@@ -144,7 +148,7 @@ def test_service_and_name_do_not_change_under_a_stored_secret() -> None:
 
 
 def test_secrets_cannot_be_searched_nor_written_past_the_encryption() -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     for lookup in ("api_key", "api_key__contains", "api_key__startswith", "api_key__in"):
         with pytest.raises(FieldError, match="only `isnull` works"):
             CredentialStore.objects.filter(**{lookup: "planted-key"})
@@ -159,17 +163,19 @@ def test_secrets_cannot_be_searched_nor_written_past_the_encryption() -> None:
 
 
 def test_bulk_import_and_update_or_create_encrypt_too() -> None:
+    secrets = [{"api_key": f"planted-{i}"} for i in range(3)]
     CredentialStore.objects.bulk_create(
-        [CredentialStore(service="breeze", name=f"n{i}", api_key=f"planted-{i}") for i in range(3)]
+        [CredentialStore(service="breeze", name=f"n{i}", **values) for i, values in enumerate(secrets)]
     )
-    CredentialStore.objects.update_or_create(service="breeze", name="n1", defaults={"api_secret": "planted-s"})
+    more: Any = {"api_secret": "planted-s"}
+    CredentialStore.objects.update_or_create(service="breeze", name="n1", defaults=more)
     assert [row.api_key for row in CredentialStore.objects.all()] == ["planted-0", "planted-1", "planted-2"]
     assert CredentialStore.objects.get(name="n1").api_secret == "planted-s"
     assert "planted" not in everything_in_the_database()
 
 
 def test_deferred_secrets_and_refresh_work() -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     row = CredentialStore.objects.only("service", "name").get()
     assert row.api_key == "planted-key"
     row.api_key = "other"
@@ -180,7 +186,7 @@ def test_deferred_secrets_and_refresh_work() -> None:
 @pytest.mark.parametrize("bad", ["two\r\nX-Injected: 1", "nul\x00", "line\u2028", "x" * 10_000])
 def test_control_characters_and_oversized_values_are_refused(bad: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        CredentialStore.objects.create(service="breeze", api_key=bad)
+        create(api_key=bad)
     assert bad not in str(caught.value)
     assert not CredentialStore.objects.exists()
 
@@ -212,7 +218,7 @@ def dump() -> str:
 
 
 def test_a_dump_holds_ciphertext_and_loads_back(tmp_path: Path) -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE, session_token=JWT)
+    create(**BREEZE, session_token=JWT)
     text = dump()
     assert "planted" not in text
     assert "***" not in text
@@ -227,7 +233,7 @@ def test_a_dump_holds_ciphertext_and_loads_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["***", "a plain secret"])
 def test_a_mask_or_a_plain_secret_in_a_fixture_is_not_loaded_as_one(tmp_path: Path, value: str) -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     content = json.loads(dump())
     content[0]["fields"]["api_key"] = value
     path = tmp_path / "dump.json"
@@ -242,13 +248,13 @@ def test_missing_credentials_name_the_command_and_what_is_missing() -> None:
         CredentialsNotFound, match=r"^Credentials not found: run `python manage.py setup_credentials --setup-breeze`"
     ):
         store.secrets_of("breeze", "default", purpose="test")
-    CredentialStore.objects.create(service="breeze", name="prod", api_key="k")
+    create(name="prod", api_key="k")
     with pytest.raises(CredentialsNotFound, match=r"--setup-breeze --name prod.* lack api_secret"):
         store.secrets_of("breeze", "prod", purpose="test")
 
 
 def test_handing_secrets_out_is_recorded_with_who_and_why(caplog: pytest.LogCaptureFixture) -> None:
-    CredentialStore.objects.create(service="breeze", **BREEZE)
+    create(**BREEZE)
     with access.acting_as("task tasks.sessions.refresh_session"):
         secrets = store.secrets_of("breeze", "default", purpose="login")
     assert (secrets["api_key"], secrets["totp_secret"], dict(secrets)["api_secret"]) == (
@@ -270,8 +276,18 @@ def test_handing_secrets_out_is_recorded_with_who_and_why(caplog: pytest.LogCapt
     assert "planted" not in caplog.text
 
 
+def test_secrets_handed_out_earlier_follow_a_change_that_the_process_has_seen() -> None:
+    create(**BREEZE)
+    held = store.secrets_of("breeze", "default", purpose="test")
+    row = CredentialStore.objects.get()
+    row.api_secret = "planted-new"
+    row.save()
+    store.find("breeze", "default")
+    assert held["api_secret"] == "planted-new"
+
+
 def test_changes_and_deletions_are_recorded_and_the_record_cannot_be_edited() -> None:
-    row = CredentialStore.objects.create(service="breeze", **BREEZE)
+    row = create(**BREEZE)
     row.api_key = "new"
     row.save()
     CredentialStore.objects.all().delete()

@@ -36,6 +36,14 @@ pytestmark = pytest.mark.django_db
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MORNING = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+UNATTENDED = {
+    "api_key": "k",
+    "mobile_number": "+919999999999",
+    "ucc": "U1",
+    "neo_password": "123456",
+    "totp_secret": "JBSWY3DPEHPK3PXP",
+}
+ATTENDED = {"api_key": "planted-key", "api_secret": "s"}
 Status = SessionState.Status
 
 
@@ -101,21 +109,14 @@ def broker(clock: SetClock) -> Broker:
 
 @pytest.fixture
 def account() -> BrokerAccount:
-    CredentialStore.objects.create(
-        service="kotakneo",
-        api_key="k",
-        mobile_number="+919999999999",
-        ucc="U1",
-        neo_password="123456",
-        totp_secret="JBSWY3DPEHPK3PXP",
-    )
+    CredentialStore.objects.create(service="kotakneo", **UNATTENDED)
     return BrokerAccount.objects.create(broker="kotakneo")
 
 
 @pytest.fixture
 def attended() -> BrokerAccount:
     """An account whose login needs a person."""
-    CredentialStore.objects.create(service="breeze", api_key="planted-key", api_secret="s")
+    CredentialStore.objects.create(service="breeze", **ATTENDED)
     return BrokerAccount.objects.create(broker="breeze")
 
 

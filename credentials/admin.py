@@ -1,0 +1,96 @@
+"""Credentials in the admin: secrets go in and never come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.widgets import UnfoldAdminPasswordWidget
+
+from credentials import store
+from credentials.access import acting_as
+from credentials.accounts import open_account
+from credentials.fields import EncryptedField, secret_fields
+from credentials.models import CredentialAccess, CredentialStore
+from credentials.services import service_choices
+
+
+class ServiceFilter(admin.SimpleListFilter):
+    title = "service"
+    parameter_name = "service"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return service_choices()
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(service=self.value()) if self.value() else queryset
+
+
+@admin.register(CredentialStore)
+class CredentialStoreAdmin(ModelAdmin):
+    list_display = ["__str__", "is_complete", "last_session_update", "updated_at", "key_fingerprint"]
+    list_filter = [ServiceFilter]
+    search_fields = ["name"]
+    readonly_fields = ["secrets_set", "lacking", "created_at", "updated_at", "last_session_update", "key_fingerprint"]
+    fields = ["service", "name", "secrets_set", "lacking", *secret_fields(CredentialStore), *readonly_fields[2:]]
+    formfield_overrides = {
+        EncryptedField: {"widget": UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})}
+    }
+    actions = ["clear_session"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CredentialStore | None = None) -> Any:
+        # Both are part of the encryption.
+        return [*self.readonly_fields, "service", "name"] if obj else self.readonly_fields
+
+    @admin.display(description="complete", boolean=True)
+    def is_complete(self, row: CredentialStore) -> bool:
+        return not store.missing(row)
+
+    @admin.display(description="secrets that are set")
+    def secrets_set(self, row: CredentialStore) -> str:
+        return ", ".join(row.set_columns()) or "none"
+
+    @admin.display(description="secrets that are missing")
+    def lacking(self, row: CredentialStore) -> str:
+        return ", ".join(store.missing(row)) or "none"
+
+    @admin.action(description="Clear the session, so that the next use logs in")
+    def clear_session(self, request: HttpRequest, queryset: QuerySet[CredentialStore]) -> None:
+        with acting_as(f"user {request.user}"):
+            for row in queryset:
+                store.clear_session(row.service, row.name)
+        self.message_user(request, "The sessions are cleared; the next use logs in.")
+
+    def save_model(self, request: HttpRequest, obj: CredentialStore, form: Any, change: bool) -> None:
+        with acting_as(f"user {request.user}"):
+            # What was left blank is not written, so that a session opened meanwhile stays.
+            obj.save(update_fields=form.changed_data if change else None)
+            open_account(obj.service, obj.name)
+
+    def delete_model(self, request: HttpRequest, obj: CredentialStore) -> None:
+        with acting_as(f"user {request.user}"):
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[CredentialStore]) -> None:
+        with acting_as(f"user {request.user}"):
+            super().delete_queryset(request, queryset)
+
+
+@admin.register(CredentialAccess)
+class CredentialAccessAdmin(ModelAdmin):
+    list_display = ["at", "action", "service", "name", "actor", "purpose", "columns"]
+    list_filter = ["action", ServiceFilter]
+    search_fields = ["actor", "purpose"]
+    date_hierarchy = "at"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: CredentialAccess | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: CredentialAccess | None = None) -> bool:
+        return False
