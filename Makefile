@@ -24,7 +24,7 @@ demo: .venv/.installed ## Run one scripted trading session on a stack of its own
 	@exec $(PY) manage.py demo
 
 test: .venv/.installed ## Run every test; again on PostgreSQL and Redis when they are there
-	@exec $(PY) scripts/run_tests.py
+	@exec $(PY) -m tests
 
 lint: .venv/.installed ## Check style, types, import directions and migrations
 	$(PY) -m ruff check .

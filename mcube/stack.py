@@ -49,13 +49,27 @@ def ports() -> dict[int, str]:
     return taken
 
 
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of loopback."""
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
 def check() -> None:
     """Find what would stop the start, before anything is changed.
 
     :raises CannotStart: a port is taken, or a configured server does not answer.
     """
     for port, setting in ports().items():
-        _check_port(port, setting)
+        if not is_free(port):
+            raise CannotStart(
+                f"Port {port} is taken; stop what uses it, or set {setting} to a free port and start again."
+            )
     if not uses_embedded_queue() and not probe.redis_answers():
         raise CannotStart(
             f"MCUBE_REDIS_URL: {_shown(settings.REDIS_URL)} does not answer; start it or mend the address."
@@ -211,17 +225,6 @@ def _worker(queue: str) -> Process:
         stage=1,
         stop_seconds=WORKER_STOP_SECONDS,
     )
-
-
-def _check_port(port: int, setting: str) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError as error:
-            raise CannotStart(
-                f"Port {port} is taken; stop what uses it, or set {setting} to a free port and start again."
-            ) from error
 
 
 def _shown(url: str) -> str:

@@ -20,6 +20,7 @@ ADMIN = "admin"
 class Command(BaseCommand):
     help = "Migrate, collect static files, seed the schedule and make the first admin user."
     requires_system_checks = []
+    stealth_options = ("tell",)
 
     def handle(self, *args: Any, tell: Callable[[str], None] | None = None, **options: Any) -> None:
         say = tell or self.stdout.write
