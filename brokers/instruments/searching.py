@@ -1,0 +1,49 @@
+"""Finds instruments by words, and symbols that look like a misspelt one."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models.functions import Length
+
+from brokers.domain.enums import Exchange
+from brokers.models import InstrumentRecord
+
+_MOST = 200
+#: Symbols compared with a misspelt one in one step.
+_POOL = 400
+
+
+def search(edition_id: int, text: str, limit: int) -> QuerySet[InstrumentRecord]:
+    """Records with every word in symbol or name; symbols that begin with the first word come first."""
+    words = text.upper().split()
+    records = InstrumentRecord.objects.filter(edition_id=edition_id)
+    if not words:
+        return records.none()
+    for word in words:
+        records = records.filter(Q(symbol__contains=word) | Q(name__icontains=word))
+    elsewhere = ExpressionWrapper(~Q(symbol__startswith=words[0]), output_field=BooleanField())
+    return records.order_by(elsewhere, Length("symbol"), "symbol")[: max(0, min(limit, _MOST))]
+
+
+def nearest(edition_id: int, text: str, exchange: Exchange | None, count: int = 3) -> list[str]:
+    """The symbols most like ``text``: compared are those that begin like it, then those that contain its middle."""
+    records = InstrumentRecord.objects.filter(edition_id=edition_id)
+    if exchange is not None:
+        records = records.filter(exchange=exchange)
+    symbols = records.order_by("symbol").values_list("symbol", flat=True)
+    found: list[str] = []
+    for length in _prefix_lengths(len(text)):
+        pool = dict.fromkeys([*found, *symbols.filter(symbol__startswith=text[:length])[:_POOL]])
+        found = get_close_matches(text, pool, n=count, cutoff=0.7)
+        if len(found) == count:
+            return found
+    pool = dict.fromkeys([*found, *symbols.filter(symbol__contains=text[1:5])[:_POOL]])
+    return get_close_matches(text, pool, n=count, cutoff=0.6)
+
+
+def _prefix_lengths(length: int) -> list[int]:
+    """A few prefixes, from nearly all of it to its first letter."""
+    wanted = {length - 1, length - 2, length - 4, length // 2, 4, 3, 2, 1}
+    return sorted((each for each in wanted if 0 < each <= length), reverse=True)
