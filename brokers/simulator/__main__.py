@@ -16,9 +16,16 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="port of the first face; the others follow; 0: any")
     parser.add_argument("--master-dir", type=Path, help="folder with real instrument masters to serve and trade")
     parser.add_argument("--unlimited", action="store_true", help="do not enforce the brokers' call limits")
+    parser.add_argument("--broker", action="append", default=[], help="serve only this broker's face; may be repeated")
     options = parser.parse_args()
     try:
-        run(options.home, port=options.port, master_dir=options.master_dir, unlimited=options.unlimited)
+        run(
+            options.home,
+            port=options.port,
+            master_dir=options.master_dir,
+            unlimited=options.unlimited,
+            brokers=options.broker,
+        )
     except (PortTaken, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -221,6 +221,8 @@ class Funds:
     blocked_by_orders: Decimal
     #: Blocked by positions.
     blocked_by_positions: Decimal
+    #: The part of both that is blocked in derivatives.
+    blocked_in_derivatives: Decimal
     #: Premiums and profits of the day that were settled into cash.
     realized: Decimal
 

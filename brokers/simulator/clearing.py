@@ -73,7 +73,8 @@ class AccountBook:
         self._spot_of = spot_of
         self._totals: dict[PositionKey, _Totals] = {}
         self._blocks: dict[str, _Block] = {}
-        self._blocked = Decimal(0)
+        #: By whether it is a derivative.
+        self._blocked = {False: Decimal(0), True: Decimal(0)}
 
     # Margins
 
@@ -98,7 +99,7 @@ class AccountBook:
         remaining = order.remaining_quantity
         found = self._block_of(order.contract, order.side, order.product, order.price, remaining)
         self._blocks[order.order_id] = found
-        self._blocked += found.amount
+        self._blocked[order.contract.exchange.is_derivative] += found.amount
 
     def blocked_by(self, order: BookedOrder) -> Decimal:
         found = self._blocks.get(order.order_id)
@@ -107,7 +108,7 @@ class AccountBook:
     def release(self, order: BookedOrder) -> None:
         found = self._blocks.pop(order.order_id, None)
         if found:
-            self._blocked -= found.amount
+            self._blocked[order.contract.exchange.is_derivative] -= found.amount
 
     def _block_of(self, contract: Contract, side: Side, product: Product, price: Decimal, quantity: int) -> _Block:
         net = self._net(contract, product)
@@ -149,9 +150,9 @@ class AccountBook:
             totals.sell_amount += amount
         block = self._blocks.get(order.order_id)
         if block:
-            self._blocked -= block.amount
+            before = block.amount
             block.opening = min(block.opening, order.remaining_quantity)
-            self._blocked += block.amount
+            self._blocked[order.contract.exchange.is_derivative] += block.amount - before
 
     def carry(self, contract: Contract, product: Product, quantity: int, price: Decimal) -> None:
         """Bring in a position from the day before; negative when short."""
@@ -169,7 +170,7 @@ class AccountBook:
         self.cash += self._realized()
         self._totals.clear()
         self._blocks.clear()
-        self._blocked = Decimal(0)
+        self._blocked = {False: Decimal(0), True: Decimal(0)}
         return [each for each in positions if each.net_quantity and each.product is not Product.MIS]
 
     def _totals_of(self, contract: Contract, product: Product) -> _Totals:
@@ -180,10 +181,14 @@ class AccountBook:
         return [totals.held(self._price_of(totals.contract)) for totals in self._totals.values()]
 
     def funds(self) -> Funds:
+        held = {False: Decimal(0), True: Decimal(0)}
+        for totals in self._totals.values():
+            held[totals.contract.exchange.is_derivative] += self._held_margin(totals)
         return Funds(
             cash=self.cash,
-            blocked_by_orders=self._blocked,
-            blocked_by_positions=sum((self._held_margin(each) for each in self._totals.values()), Decimal(0)),
+            blocked_by_orders=self._blocked[False] + self._blocked[True],
+            blocked_by_positions=held[False] + held[True],
+            blocked_in_derivatives=self._blocked[True] + held[True],
             realized=self._realized(),
         )
 

@@ -23,6 +23,9 @@ WEEKS, MONTHS = 3, 3
 STRIKES_EACH_SIDE = 20
 BAND = Decimal("0.10")
 TICK, WIDE_TICK = Decimal("0.05"), Decimal("0.10")
+#: Ticks of shares by price, from NSE's circular in force since 2025-04-15: below the price, the tick.
+SHARE_TICKS = ((250, "0.01"), (1000, "0.05"), (5000, "0.10"), (10_000, "0.50"), (20_000, "1.00"))
+TOP_TICK = Decimal("5.00")
 #: NSE writes the month of a weekly expiry as one character.
 WEEKLY_MONTHS = "123456789OND"
 
@@ -50,11 +53,14 @@ class _Index:
     weekly: bool
 
 
+def share_tick(price: Decimal) -> Decimal:
+    """The tick of a share in rupees, by its price."""
+    return next((Decimal(tick) for below, tick in SHARE_TICKS if price < below), TOP_TICK)
+
+
 def _share(symbol: str, name: str, price: str, lot_size: int) -> _Share:
     value = Decimal(price)
-    return _Share(
-        symbol=symbol, name=name, price=value, lot_size=lot_size, tick_size=WIDE_TICK if value >= 1000 else TICK
-    )
+    return _Share(symbol=symbol, name=name, price=value, lot_size=lot_size, tick_size=share_tick(value))
 
 
 SHARES = (
@@ -265,26 +271,27 @@ def _options(index: _Index, day: date, expiry: date, *, monthly: bool) -> Iterat
             yield replace(bare, base_price=base, lower_band=TICK, upper_band=upper)
 
 
+Terms = tuple[Exchange, str, date | None, Decimal | None, OptionRight | None]
+
+
 class Universe:
-    """The contracts of one day, found by symbol, token or underlying."""
+    """The contracts of one day, found by symbol, token, terms or underlying."""
 
     def __init__(self, day: date, contracts: Iterable[Contract]) -> None:
+        """A contract that comes twice, from two masters, is the later one."""
         self.day = day
         self._by_symbol: dict[tuple[Exchange, str], Contract] = {}
-        self._by_token: dict[tuple[Exchange, str], Contract] = {}
-        self._by_underlying: defaultdict[tuple[Exchange, str], list[Contract]] = defaultdict(list)
-        self._bases: dict[str, float] = {}
         for contract in contracts:
             if contract.expiry is None or contract.expiry >= day:
-                self._add(contract)
-
-    def _add(self, contract: Contract) -> None:
-        key = (contract.exchange, contract.symbol)
-        if key in self._by_symbol:
-            return
-        self._by_symbol[key] = contract
-        self._by_token[contract.exchange, contract.token] = contract
-        self._by_underlying[contract.exchange, contract.underlying].append(contract)
+                self._by_symbol[contract.exchange, contract.symbol] = contract
+        self._by_token: dict[tuple[Exchange, str], Contract] = {}
+        self._by_terms: dict[Terms, Contract] = {}
+        self._by_underlying: defaultdict[tuple[Exchange, str], list[Contract]] = defaultdict(list)
+        self._bases: dict[str, float] = {}
+        for each in self._by_symbol.values():
+            self._by_token[each.exchange, each.token] = each
+            self._by_terms[each.exchange, each.underlying, each.expiry, each.strike, each.right] = each
+            self._by_underlying[each.exchange, each.underlying].append(each)
 
     def all(self, exchange: Exchange | None = None) -> list[Contract]:
         return [each for (where, _), each in self._by_symbol.items() if exchange in (None, where)]
@@ -295,6 +302,17 @@ class Universe:
     def by_token(self, exchange: Exchange, token: str) -> Contract | None:
         """Tokens are unique within an exchange; those of indices are in NSE and BSE."""
         return self._by_token.get((exchange, token))
+
+    def by_terms(
+        self,
+        exchange: Exchange,
+        underlying: str,
+        expiry: date | None = None,
+        strike: Decimal | None = None,
+        right: OptionRight | None = None,
+    ) -> Contract | None:
+        """The contract with these terms; without any, the share or index itself."""
+        return self._by_terms.get((exchange, underlying, expiry, strike, right))
 
     def of_underlying(self, exchange: Exchange, underlying: str) -> list[Contract]:
         """The futures and options, or the share or index itself, of an underlying."""

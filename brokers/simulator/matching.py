@@ -22,6 +22,10 @@ from brokers.simulator.prices import Prices
 from brokers.simulator.rules import ExchangeSettings
 
 
+#: Least time between the parts of a large order.
+PART_SECONDS = 1.0
+
+
 class Journal(Protocol):
     """Whom the engine tells. Called after the order was changed."""
 
@@ -197,6 +201,9 @@ class Matcher:
     def _fill(self, order: BookedOrder, price: Decimal, at: float) -> None:
         slice_quantity = self._settings.fill_lots * order.contract.lot_size
         self.trade(order, min(order.remaining_quantity, slice_quantity), price, at)
+        if order.state is State.PARTIALLY_FILLED and order.time_in_force is TimeInForce.DAY:
+            self._filling.add(self._name(order))
+            self._after(max(self._settings.fill_seconds, PART_SECONDS), _Step.FILL, order, at)
 
     def trade(self, order: BookedOrder, quantity: int, price: Decimal, at: float) -> None:
         """Fill a part of an order, or all that is left."""

@@ -7,7 +7,8 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from brokers.discovery import specs
 from brokers.simulator.contracts import Contract
 from brokers.simulator.exchange import SimulatedExchange
 from brokers.simulator.rules import ExchangeSettings
@@ -74,15 +76,23 @@ class _Protocol(H11Protocol):
 class _Server(uvicorn.Server):
     """A server that leaves signals to the process."""
 
-    def install_signal_handlers(self) -> None:
-        """Do nothing; :func:`serve` handles them for all servers."""
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take no signal; :func:`serve` handles them for all servers."""
+        yield
 
 
-def modules() -> dict[str, ModuleType]:
-    """Each broker's simulator module by the broker's name, in the order of names."""
-    from brokers.discovery import specs
+def modules(brokers: Collection[str] = ()) -> dict[str, ModuleType]:
+    """The simulator module of each broker, or of the named ones, in the order of names.
 
-    return {name: import_module(spec.simulator.partition(":")[0]) for name, spec in specs().items()}
+    :raises ValueError: a name that is no broker's.
+    """
+    known = specs()
+    for name in brokers:
+        if name not in known:
+            raise ValueError(f"There is no broker {name!r}; choose from {', '.join(known)}.")
+    wanted = [name for name in known if not brokers or name in brokers]
+    return {name: import_module(known[name].simulator.partition(":")[0]) for name in wanted}
 
 
 def listed_contracts(faces: Iterable[ModuleType], master_dir: Path | None) -> list[Contract]:
@@ -121,14 +131,18 @@ def bind(port: int) -> socket.socket:
     return listener
 
 
-def run(home: Path, *, port: int, master_dir: Path | None = None, unlimited: bool = False) -> None:
-    """Serve every broker's face until SIGTERM or SIGINT. With port 0 each face takes a free port.
+def run(
+    home: Path, *, port: int, master_dir: Path | None = None, unlimited: bool = False, brokers: Collection[str] = ()
+) -> None:
+    """Serve the faces of all brokers, or of the named ones, until SIGTERM or SIGINT.
+
+    Each face has the port of its place among all brokers; with port 0 each takes a free one.
 
     :raises PortTaken: a port is in use.
-    :raises ValueError: ``master_dir`` holds no master.
+    :raises ValueError: ``master_dir`` holds no master, or a name is no broker's.
     """
-    faces = modules()
-    sockets = {name: bind(port + number if port else 0) for number, name in enumerate(faces)}
+    faces = modules(brokers)
+    sockets = {name: bind(port + number if port else 0) for number, name in enumerate(specs()) if name in faces}
     exchange = SimulatedExchange(
         home,
         settings=ExchangeSettings(limits=not unlimited),
