@@ -94,7 +94,7 @@ def make_adapter(account: BrokerAccount, *, clock: Clock | None = None) -> Broke
     clock = clock or configured_clock()
     spec = spec_of(account.broker)
     base_url = settings.BROKER_URLS.get(spec.name)
-    adapter_class = load_adapter(spec)
+    adapter_class = load_adapter(spec.name)
     context = AdapterContext(
         account=str(account),
         secrets=store.secrets_of(account.broker, account.name, purpose="adapter"),
@@ -120,11 +120,12 @@ def make_wire(spec: AdapterSpec, base_url: str | None, clock: Clock) -> Wire:
 
 
 @cache
-def load_adapter(spec: AdapterSpec) -> type[BrokerAdapter]:
+def load_adapter(broker: str) -> type[BrokerAdapter]:
     """Import a broker's adapter and its SDK.
 
     :raises SDKMissing: the SDK is not installed.
     """
+    spec = spec_of(broker)
     module_name, _, class_name = spec.adapter.partition(":")
     module = import_module(module_name)
     preload(spec)
