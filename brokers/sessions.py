@@ -79,14 +79,7 @@ def current(account: BrokerAccount, *, clock: Clock) -> Session | None:
     :raises DecryptError: the stored tokens open with no configured key.
     """
     state = SessionState.objects.filter(account_id=account.pk).first()
-    if state is None or state.status != Status.VALID or state.expires_at is None or state.expires_at <= clock.now():
-        return None
-    row = store.find(account.broker, account.name)
-    if row is None or row.sealed("session_token") is None or not row.is_unchanged_since_login:
-        return None
-    session = _open(account, state, row, state.expires_at)
-    _note_use(state, clock)
-    return session
+    return _session_in(state, account, clock) if state else None
 
 
 def ensure(
@@ -108,10 +101,11 @@ def ensure(
     """
     give_up_at = clock.monotonic() + WAIT_SECONDS
     while True:
-        session = current(account, clock=clock)
+        # One reading of the state is judged and then compared at the lease, so that no login falls in between.
+        state, _ = SessionState.objects.get_or_create(account=account)
+        session = _session_in(state, account, clock)
         if session is not None:
             return session
-        state, _ = SessionState.objects.get_or_create(account=account)
         if store.credential(account.broker, account.name).is_unchanged_since_login:
             _refuse_while_paused(state, clock)
         holder = _take_lease(state, clock)
@@ -191,6 +185,18 @@ def _open(account: BrokerAccount, state: SessionState, row: CredentialStore, exp
     grant = SessionGrant(session_token=token, sid=sid, details=state.details, expires_at=expires_at)
     session = Session(account_id=account.pk, version=state.version, grant=grant)
     _opened[account.pk] = (sealed, session)
+    return session
+
+
+def _session_in(state: SessionState, account: BrokerAccount, clock: Clock) -> Session | None:
+    """The session of this state if it is valid now."""
+    if state.status != Status.VALID or state.expires_at is None or state.expires_at <= clock.now():
+        return None
+    row = store.find(account.broker, account.name)
+    if row is None or row.sealed("session_token") is None or not row.is_unchanged_since_login:
+        return None
+    session = _open(account, state, row, state.expires_at)
+    _note_use(state, clock)
     return session
 
 

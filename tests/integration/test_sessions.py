@@ -149,6 +149,22 @@ def test_twenty_callers_in_several_processes_cause_one_login(tmp_path: Path) -> 
     assert result["answers"] == [{"version": 1, "sid": "opened"}] * 20, done.stderr
 
 
+def test_a_login_that_ends_while_another_caller_looks_is_not_repeated(
+    account: BrokerAccount, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = sessions._session_in
+
+    def look_and_be_overtaken(*arguments: Any) -> sessions.Session | None:
+        found = look(*arguments)
+        monkeypatch.setattr(sessions, "_session_in", look)
+        ensure(account, broker)
+        return found
+
+    monkeypatch.setattr(sessions, "_session_in", look_and_be_overtaken)
+    assert ensure(account, broker, wait=lambda seconds: None).version == 1
+    assert broker.logins == 1
+
+
 def test_a_valid_session_is_used_again_without_a_login_or_a_decryption(account: BrokerAccount, broker: Broker) -> None:
     first = ensure(account, broker)
     reads = CredentialAccess.objects.count()
