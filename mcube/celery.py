@@ -61,7 +61,6 @@ def _configuration() -> dict[str, Any]:
         "task_ignore_result": True,  # outcomes are rows
         "task_queues": [Queue(name) for name in (*specs(), OWN_QUEUE)],
         "task_default_queue": OWN_QUEUE,
-        "task_default_priority": Priority.READ,
         "task_create_missing_queues": False,
         "task_routes": ["tasks.routing.route"],
         "task_soft_time_limit": 45,

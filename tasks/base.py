@@ -39,7 +39,8 @@ class BaseTask(Task):  # type: ignore[type-arg]
     ignore_result = True
     store_errors_even_if_ignored = False
     acks_late: bool = False
-    priority: int | None = Priority.READ
+    #: Who goes first in the queue, unless the call says otherwise.
+    rank: Priority = Priority.READ
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Publish the call.

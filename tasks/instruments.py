@@ -19,7 +19,7 @@ from tasks.ticks import active_accounts, trading_day_is_near
 @app.task(
     name="tasks.instruments.refresh_instruments",
     base=PollTask,
-    priority=Priority.SESSION,
+    rank=Priority.SESSION,
     expires=240,
     soft_time_limit=240,
     time_limit=270,

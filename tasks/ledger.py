@@ -46,7 +46,7 @@ class OrderTask(BaseTask):
 
     abstract = True
     acks_late = False
-    priority = Priority.ORDER
+    rank = Priority.ORDER
     max_retries = 0
     kind: ClassVar[IntentKind]
 

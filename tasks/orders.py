@@ -51,7 +51,7 @@ class ModifyTask(OrderTask):
 
 class CancelTask(OrderTask):
     abstract = True
-    priority = Priority.URGENT
+    rank = Priority.URGENT
     kind: ClassVar[IntentKind] = IntentKind.CANCEL
 
     def record(self, content: dict[str, Any]) -> OrderIntent:
@@ -87,7 +87,7 @@ def sync_orders(*, broker: str, account: str = "default", **_: Any) -> None:
         log.warning("The order book of %s could not be read: %s", row, error)
 
 
-@app.task(name="tasks.orders.sweep", base=BaseTask, priority=Priority.URGENT, expires=10)
+@app.task(name="tasks.orders.sweep", base=BaseTask, rank=Priority.URGENT, expires=10)
 def sweep(**_: Any) -> None:
     """Let lapse what is too old, and ring again for what was recorded and not taken."""
     for intent in operations.sweep():

@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 from brokers.discovery import spec_of
+from mcube.processes import OWN_QUEUE
 
 
 class Priority(IntEnum):
@@ -20,13 +21,12 @@ class Priority(IntEnum):
 
 def route(
     name: str, args: Any, kwargs: Mapping[str, Any] | None, options: Mapping[str, Any], task: Any = None, **_: Any
-) -> dict[str, str] | None:
-    """Send a call to the queue of the broker it names; without one it stays on mcube's own.
+) -> dict[str, Any]:
+    """Send a call to the queue of the broker it names, without one to mcube's own, at its task's rank.
 
-    A queue that the caller states wins over this one.
+    A queue or a priority that the caller states wins over these.
 
     :raises AccountNotFound: there is no such broker; nothing is published.
     """
-    if kwargs is None or "broker" not in kwargs:
-        return None
-    return {"queue": spec_of(kwargs["broker"]).name}
+    queue = spec_of(kwargs["broker"]).name if kwargs and "broker" in kwargs else OWN_QUEUE
+    return {"queue": queue, "priority": int(getattr(task, "rank", Priority.READ))}

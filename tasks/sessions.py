@@ -15,7 +15,7 @@ from tasks.routing import Priority
 from tasks.ticks import Tick, each_account, trading_day_is_near
 
 
-@app.task(name="tasks.sessions.refresh_session", base=PollTask, priority=Priority.SESSION, expires=120)
+@app.task(name="tasks.sessions.refresh_session", base=PollTask, rank=Priority.SESSION, expires=120)
 def refresh_session(*, broker: str, account: str = "default", **_: Any) -> None:
     """Make sure the account has a session. What stands in the way is in its session row; nothing is repeated here."""
     row = find_account(spec_of(broker).name, account)

@@ -79,7 +79,7 @@ class Child:
             self._process = subprocess.Popen(
                 self.command,
                 cwd=CHECKOUT,
-                env=_clean_environment() | self.environment,
+                env=clean_environment() | self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -138,7 +138,7 @@ class Valkey(Child):
             return False
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The caller's environment without what would point a process at another installation."""
     return {
         name: value

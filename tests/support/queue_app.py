@@ -41,13 +41,13 @@ def _gate(instance: Any, **_: object) -> None:
         transport.Channel.reads_may_start = staticmethod(mcube_celery.read_gate(instance.concurrency))
 
 
-@app.task(name="read", acks_late=True, priority=9)
+@app.task(name="read", acks_late=True)
 def read(*, name: str) -> None:
     """Say that it runs, and run until it is let go."""
     _run(name)
 
 
-@app.task(name="order", priority=0)
+@app.task(name="order")
 def order(*, name: str) -> None:
     _run(name)
 

@@ -1,0 +1,160 @@
+"""A strategy's process beside a running installation: it does what it is told, one JSON line at a time.
+
+``{"do": "place", "with": {...}}`` is answered by ``{"value": ...}`` or ``{"error": "...", "kind": "..."}``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import django
+
+ACTIONS: dict[str, Callable[..., Any]] = {}
+
+
+def action(function: Callable[..., Any]) -> Callable[..., Any]:
+    ACTIONS[function.__name__] = function
+    return function
+
+
+@action
+def place(**order: Any) -> dict[str, Any]:
+    from tasks.orders import place_order
+
+    placed = place_order.delay(**order)
+    return {"intent_id": placed.intent_id, "client_order_id": placed.client_order_id, "task_id": placed.id}
+
+
+@action
+def place_quietly(**order: Any) -> dict[str, Any]:
+    """Record an order without ringing for it, as when the process dies in between."""
+    from brokers.ledger import operations
+
+    intent = operations.record_place(**order)
+    return {"intent_id": intent.pk}
+
+
+@action
+def cancel(**request: Any) -> int:
+    from tasks.orders import cancel_order
+
+    intent_id: int = cancel_order.delay(**request).intent_id
+    return intent_id
+
+
+@action
+def send_whole(**order: Any) -> str:
+    """Publish a whole order by name, as a producer without the database does."""
+    from mcube.celery import app
+
+    sent = app.send_task("tasks.orders.place_order", kwargs=order, priority=3)
+    return str(sent.id)
+
+
+@action
+def deliver_again(intent_id: int, broker: str, times: int) -> None:
+    """Put more messages about an intent into the queue."""
+    from tasks.orders import place_order
+
+    for _ in range(times):
+        place_order.apply_async(kwargs={"intent_id": intent_id, "broker": broker})
+
+
+@action
+def send(task: str, queue: str | None = None, **kwargs: Any) -> None:
+    from mcube.celery import app
+
+    options: dict[str, Any] = {"queue": queue} if queue else {}
+    app.tasks[task].apply_async(kwargs=kwargs, **options)
+
+
+@action
+def intents() -> list[dict[str, Any]]:
+    from brokers.models import OrderIntent
+
+    return [
+        {
+            "id": intent.pk,
+            "kind": intent.kind,
+            "state": intent.state,
+            "client_order_id": intent.client_order_id,
+            "client_tag": intent.client_tag,
+            "reason": intent.closed_reason,
+            "attempts": intent.attempts.count(),
+        }
+        for intent in OrderIntent.objects.order_by("pk")
+    ]
+
+
+@action
+def snapshots(kind: str) -> list[dict[str, Any]]:
+    """Rows of ``margin`` or ``position`` snapshots."""
+    from brokers import models
+
+    model = {"margin": models.MarginSnapshot, "position": models.PositionSnapshot}[kind]
+    return [
+        {"account": str(row.account), "slot_at": row.slot_at.isoformat(), "status": row.status, "error": row.error}
+        for row in model._default_manager.select_related("account").order_by("slot_at")
+    ]
+
+
+@action
+def set_cadence(name: str, seconds: int) -> None:
+    """Change a schedule as a person does in the admin."""
+    from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+    interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+    entry = PeriodicTask.objects.get(name=name)
+    entry.interval = interval
+    entry.save()
+
+
+@action
+def login(broker: str) -> bool:
+    from brokers.factory import BrokerFactory
+
+    return BrokerFactory.get_broker(broker).login()
+
+
+@action
+def instrument_count(broker: str) -> int:
+    from brokers.models import InstrumentMaster
+
+    return sum(InstrumentMaster.objects.filter(broker=broker).values_list("row_count", flat=True))
+
+
+@action
+def find(symbol: str) -> list[dict[str, Any]]:
+    from brokers import instruments
+
+    return [
+        {"symbol": one.symbol, "lot_size": one.lot_size, "tick_size": str(one.tick_size)}
+        for one in instruments.lookup().search(symbol)
+    ]
+
+
+@action
+def quote(broker: str, symbol: str) -> str | None:
+    from tasks.market import latest_quote
+
+    found = latest_quote(broker=broker, symbol=symbol)
+    return str(found.last_price) if found else None
+
+
+def main() -> None:
+    django.setup()
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = {"value": ACTIONS[request["do"]](**request["with"])}
+        except Exception as error:  # noqa: BLE001 - handed to the test, which raises it
+            answer = {"error": str(error), "kind": type(error).__name__}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
