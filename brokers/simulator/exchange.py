@@ -56,13 +56,14 @@ class SimulatedExchange:
         settings: ExchangeSettings | None = None,
         listed: Iterable[Contract] = (),
         master_dir: Path | None = None,
+        clock: SimulatedClock | None = None,
     ) -> None:
-        """``home`` is MCUBE_HOME: the clock and the truth log live under it.
+        """``home`` is MCUBE_HOME: the clock, unless one is given, and the truth log live under it.
 
         ``listed`` are the contracts of real masters, the made-up market is taken when there are none; ``master_dir``
         is where faces find the bytes of those masters.
         """
-        self.clock = SimulatedClock(home / "simulated-clock.json")
+        self.clock = clock or SimulatedClock(home / "simulated-clock.json")
         self.settings = settings or ExchangeSettings()
         self.master_dir = master_dir
         self.faults = Faults()

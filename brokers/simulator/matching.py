@@ -21,7 +21,6 @@ from brokers.simulator.hours import Hours, session
 from brokers.simulator.prices import Prices
 from brokers.simulator.rules import ExchangeSettings
 
-
 #: Least time between the parts of a large order.
 PART_SECONDS = 1.0
 
@@ -79,6 +78,8 @@ class Matcher:
         self._book(order)[self._name(order)] = order
         if order.state in (State.RECEIVED, State.QUEUED):
             self._after(self._settings.ack_seconds, _Step.CONFIRM, order, at)
+        elif order.state is State.PARTIALLY_FILLED:
+            self._fill_later(order, PART_SECONDS, at)
 
     def reconsider(self, order: BookedOrder, at: float) -> None:
         """Match an order again after its terms were changed."""
@@ -172,8 +173,7 @@ class Matcher:
         if price is None:
             return
         if self._settings.fill_seconds > 0 and order.time_in_force is TimeInForce.DAY:
-            self._filling.add(self._name(order))
-            self._after(self._settings.fill_seconds, _Step.FILL, order, at)
+            self._fill_later(order, self._settings.fill_seconds, at)
         else:
             self._fill(order, price, at)
 
@@ -202,8 +202,11 @@ class Matcher:
         slice_quantity = self._settings.fill_lots * order.contract.lot_size
         self.trade(order, min(order.remaining_quantity, slice_quantity), price, at)
         if order.state is State.PARTIALLY_FILLED and order.time_in_force is TimeInForce.DAY:
-            self._filling.add(self._name(order))
-            self._after(max(self._settings.fill_seconds, PART_SECONDS), _Step.FILL, order, at)
+            self._fill_later(order, max(self._settings.fill_seconds, PART_SECONDS), at)
+
+    def _fill_later(self, order: BookedOrder, seconds: float, at: float) -> None:
+        self._filling.add(self._name(order))
+        self._after(seconds, _Step.FILL, order, at)
 
     def trade(self, order: BookedOrder, quantity: int, price: Decimal, at: float) -> None:
         """Fill a part of an order, or all that is left."""
