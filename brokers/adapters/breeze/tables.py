@@ -132,7 +132,7 @@ TOO_MANY_CALLS_TODAY = re.compile(r"per day", _ANY)
 #: order cannot have.
 REFUSED = re.compile(
     r"^invalid market/limit indicator|^resource not available|^no data found"
-    r"|^order has already been|^already (executed|cancelled)"
+    r"|\balready (been )?(executed|cancelled|rejected)\b"
     r"|\binsufficient\b|\bnot sufficient\b|\bexceeds? (the )?(available|freeze|limit|maximum)|\bfreeze (quantity|limit)"
     r"|\btick size\b|\blot size\b|\bmultiple of\b|\bprice (band|range)\b|\bcircuit\b"
     r"|\b(market|exchange) (is )?closed\b|\bnot (permitted|allowed)\b|\bprohibited\b|\bip (address )?(is )?not\b"
