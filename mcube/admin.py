@@ -16,10 +16,10 @@ from django_celery_beat.models import (
     PeriodicTask,
     SolarSchedule,
 )
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from brokers.admin.base import ModelAdmin
 from mcube.celery import app
 
 admin.site.index_title = "Dashboard"
@@ -29,7 +29,7 @@ for model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, Sola
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -40,11 +40,11 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     pass
 
 
-class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
+class TaskSelect(UnfoldAdminSelectWidget, beat.TaskSelectWidget):  # type: ignore[misc]
     celery_app = app
 
 
-class PeriodicTaskForm(beat.PeriodicTaskForm):
+class PeriodicTaskForm(beat.PeriodicTaskForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
@@ -52,7 +52,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):
+class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
     form = PeriodicTaskForm
     celery_app = app
     list_display = ("name", "enabled", "cadence", "expire_seconds", "last_run_at", "total_run_count")
@@ -70,7 +70,7 @@ class IntervalScheduleAdmin(ModelAdmin):
 
 
 @admin.register(CrontabSchedule)
-class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):
+class CrontabScheduleAdmin(beat.CrontabScheduleAdmin, ModelAdmin):  # type: ignore[misc]
     inlines = ()
 
 

@@ -13,12 +13,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
-from unfold.admin import ModelAdmin, StackedInline
-from unfold.decorators import action, display
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from brokers.admin.base import ReadOnly
+from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display
 from brokers.admin.display import SESSION_COLOURS
 from brokers.clock import configured_clock
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
@@ -29,7 +27,7 @@ from brokers.models import BrokerAccount, SessionState
 SESSION_FIELDS = ("status", "message", "version", "opened_at", "expires_at", "last_used_at", "failures", "retry_at")
 
 
-class TokenForm(BaseDialogForm):
+class TokenForm(BaseDialogForm):  # type: ignore[misc]
     token = forms.CharField(
         max_length=4000,
         label="Token",
@@ -58,7 +56,7 @@ END: dict[str, Any] = {
 }
 
 
-class SessionInline(ReadOnly, StackedInline):
+class SessionInline(ReadOnly, StackedInlineAdmin):
     model = SessionState
     fields = SESSION_FIELDS
     extra = 0
@@ -109,39 +107,39 @@ class BrokerAccountAdmin(ModelAdmin):
         session = _session(obj)
         return scrub(session.message) if session else ""
 
-    @action(description="Log in now", permissions=["change"])
+    @action(description="Log in now")
     def login_now(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         for account in queryset:
             self._try(request, account, _log_in, "has a session")
 
-    @action(description="End the session for everybody", permissions=["change"])
+    @action(description="End the session for everybody")
     def end_session(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         for account in queryset:
             self._try(request, account, _end_session, "has no session any more")
 
-    @action(description="Pause: no polls, no orders", permissions=["change"])
+    @action(description="Pause: no polls, no orders")
     def pause(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         self.message_user(request, f"{queryset.update(is_active=False)} accounts are paused.", messages.SUCCESS)
 
-    @action(description="Resume", permissions=["change"])
+    @action(description="Resume")
     def resume(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         self.message_user(request, f"{queryset.update(is_active=True)} accounts are active.", messages.SUCCESS)
 
     # Dialogs, so that only a POST with its token does it.
 
-    @action(description="Log in now", permissions=["change"], url_path="login", dialog=LOGIN)
+    @action(description="Log in now", url_path="login", dialog=LOGIN)
     def login_this(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _log_in, "has a session")
         return _back(request, object_id)
 
-    @action(description="Give login token", permissions=["change"], url_path="give-token", dialog=TOKEN)
+    @action(description="Give login token", url_path="give-token", dialog=TOKEN)
     def give_token(self, request: HttpRequest, form: TokenForm, object_id: str) -> HttpResponse:
         token = form.cleaned_data["token"]
         account = get_object_or_404(BrokerAccount, pk=object_id)
         self._try(request, account, lambda account: _take_token(account, token), "has a session")
         return _back(request, object_id)
 
-    @action(description="End session", permissions=["change"], url_path="end-session", dialog=END)
+    @action(description="End session", url_path="end-session", dialog=END)
     def end_this_session(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _end_session, "has no session any more")
         return _back(request, object_id)

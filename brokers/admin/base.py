@@ -2,15 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin, TabularInline
+from unfold import decorators
 from unfold.paginator import InfinitePaginator
+
+if TYPE_CHECKING:
+    # The theme has no types; its classes are Django's with more attributes.
+    from django.contrib.admin import StackedInline, TabularInline
+
+    ModelAdmin = DjangoModelAdmin[Any]
+    StackedInlineAdmin = StackedInline[Any, Any]
+    TabularInlineAdmin = TabularInline[Any, Any]
+else:
+    from unfold.admin import ModelAdmin
+    from unfold.admin import StackedInline as StackedInlineAdmin
+    from unfold.admin import TabularInline as TabularInlineAdmin
+
+__all__ = [
+    "LongTableAdmin",
+    "ModelAdmin",
+    "ReadOnly",
+    "ReadOnlyInline",
+    "StackedInlineAdmin",
+    "TabularInlineAdmin",
+    "action",
+    "display",
+    "vocabulary",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def display(
+    *, description: str, label: Mapping[Any, str] | None = None, ordering: str | None = None
+) -> Callable[[F], F]:
+    """A column; ``label`` gives the colour of each value."""
+    decorated: Callable[[F], F] = decorators.display(description=description, label=label, ordering=ordering)
+    return decorated
+
+
+def action(
+    *, description: str, url_path: str | None = None, dialog: Mapping[str, Any] | None = None
+) -> Callable[[F], F]:
+    """What a person who may change the row may do to it; with a ``dialog`` only after saying so there."""
+    decorated: Callable[[F], F] = decorators.action(
+        description=description, permissions=["change"], url_path=url_path, dialog=dialog
+    )
+    return decorated
 
 
 class ReadOnly:
@@ -36,7 +81,7 @@ class LongTableAdmin(ReadOnly, ModelAdmin):
     list_fullwidth = True
 
 
-class ReadOnlyInline(ReadOnly, TabularInline):
+class ReadOnlyInline(ReadOnly, TabularInlineAdmin):
     extra = 0
     can_delete = False
     hide_title = True
@@ -54,7 +99,7 @@ class VocabularyFilter(SimpleListFilter):
         return [(member.value, member.value) for member in self.members]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        return queryset.filter(**{self.parameter_name: self.value()}) if self.value() else queryset
+        return queryset.filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 
 def vocabulary(field: str, members: type[StrEnum], title: str = "") -> type[VocabularyFilter]:

@@ -6,10 +6,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget
 
-from brokers.admin.base import vocabulary
+from brokers.admin.base import ModelAdmin, vocabulary
 from brokers.domain.enums import Exchange, MarketPhase
 from brokers.models import SessionRule, SpecialDay
 
@@ -47,7 +46,7 @@ class SpecialDayForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(SessionRule)
 class SessionRuleAdmin(ModelAdmin):
     form = SessionRuleForm
-    list_display = ("exchange", "phase", "start_time", "end_time", "valid_from", "valid_until", "source")
+    list_display = ("exchange", "phase", "share_class", "start_time", "end_time", "valid_from", "valid_until", "source")
     list_filter = (vocabulary("exchange", Exchange), vocabulary("phase", MarketPhase))
     ordering = ("exchange", "-valid_from", "start_time")
 

@@ -7,10 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
-from unfold.decorators import display
 
-from brokers.admin.base import LongTableAdmin, ReadOnly, vocabulary
+from brokers.admin.base import LongTableAdmin, ModelAdmin, ReadOnly, display, vocabulary
 from brokers.admin.display import NOTHING, facts, price
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.models import InstrumentMaster, InstrumentRecord

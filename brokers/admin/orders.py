@@ -7,9 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from unfold.decorators import display
 
-from brokers.admin.base import LongTableAdmin, ReadOnlyInline, vocabulary
+from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, vocabulary
 from brokers.admin.display import INTENT_COLOURS, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
 from brokers.admin.timeline import order_page
 from brokers.domain.enums import Exchange, Mode, OrderStatus, Side

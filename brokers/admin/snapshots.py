@@ -7,9 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.decorators import display
 
-from brokers.admin.base import LongTableAdmin, ReadOnlyInline
+from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display
 from brokers.admin.display import SNAPSHOT_COLOURS, facts, price, rupees
 from brokers.models import MarginSnapshot, PositionLine, PositionSnapshot
 from brokers.models.snapshots import Snapshot

@@ -54,7 +54,7 @@ def _broker_order(intent: OrderIntent) -> BrokerOrder | None:
     orders = BrokerOrder.objects.prefetch_related("fills", "mutations")
     if intent.kind == IntentKind.PLACE:
         return orders.filter(attempt__intent=intent).first()
-    return orders.filter(pk=intent.target_id).first()
+    return orders.filter(mutations=intent).first()
 
 
 def _event(event: OrderEvent) -> Moment:
