@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from importlib import import_module
 from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -365,8 +366,8 @@ def _play_person(account: BrokerAccount, login_url: str) -> str:
     face = import_module(spec_of(account.broker).simulator.partition(":")[0])
     try:
         token: str = face.play_person(login_url)
-    except OSError as error:
+    except (OSError, ValueError, httpx.HTTPError) as error:
         raise BrokerUnavailable(
-            f"The login page of account {account} at the simulator does not answer: {type(error).__name__}."
+            f"The login page of account {account} at the simulator gave no token ({type(error).__name__}); is the simulator running?"
         ) from error
     return token

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from brokers.discovery import broker_choices, specs
 
+#: The columns of a session: a login writes them, the set-up does not ask for them.
+WRITTEN_AT_LOGIN = ("session_token", "sid")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
@@ -23,8 +26,11 @@ class Service:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column a person may fill in, required ones first."""
-        return (*self.required, *(column for column in self.hints if column not in self.required))
+        """Every column the set-up asks for, required ones first."""
+        optional = [*self.hints, *(["static_ip"] if self.is_broker else [])]
+        return tuple(
+            dict.fromkeys([*self.required, *(column for column in optional if column not in WRITTEN_AT_LOGIN)])
+        )
 
 
 OTHERS = {

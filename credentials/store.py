@@ -16,16 +16,12 @@ from credentials import access, keyring
 from credentials.fields import Sealed, secret_fields
 from credentials.keyring import DecryptError
 from credentials.models import CredentialStore
-from credentials.services import services
+from credentials.services import WRITTEN_AT_LOGIN, services
 
 if TYPE_CHECKING:
     from brokers.interfaces import SessionGrant
 
 log = logging.getLogger("credentials")
-
-#: The columns that a login writes; a person writes the others.
-SESSION_COLUMNS = ("session_token", "sid")
-
 
 #: The newest state of each credential that this process has read, still encrypted.
 _newest: dict[tuple[str, str], CredentialStore] = {}
@@ -104,7 +100,7 @@ def open_session(row: CredentialStore, *, purpose: str) -> tuple[str, str]:
 
     :raises DecryptError: no key opens them.
     """
-    access.record("READ", service=row.service, name=row.name, purpose=purpose, columns=SESSION_COLUMNS)
+    access.record("READ", service=row.service, name=row.name, purpose=purpose, columns=WRITTEN_AT_LOGIN)
     secrets = Secrets(row)
     return secrets["session_token"], secrets["sid"]
 
@@ -121,7 +117,7 @@ def save_session(service: str, name: str, grant: SessionGrant, *, login_used_at:
 
 def clear_session(service: str, name: str) -> None:
     """Forget the tokens of the session; the next use logs in."""
-    _write_session(service, name, dict.fromkeys(SESSION_COLUMNS, ""), login_used_at=None)
+    _write_session(service, name, dict.fromkeys(WRITTEN_AT_LOGIN, ""), login_used_at=None)
 
 
 def note_login(service: str, name: str, *, login_used_at: datetime) -> None:
@@ -141,7 +137,7 @@ def _write_session(service: str, name: str, values: Mapping[str, str], *, login_
         service=service,
         name=name,
         purpose="session written" if any(values.values()) else "session cleared",
-        columns=SESSION_COLUMNS,
+        columns=WRITTEN_AT_LOGIN,
     )
 
 

@@ -22,6 +22,12 @@ SPEC = AdapterSpec(
         }
     ),
     required_credentials=("api_key", "api_secret"),
+    credential_hints={
+        "api_key": "API key of the app on api.icicidirect.com, View Apps",
+        "api_secret": "secret key shown beside it",
+        "session_token": "apisession of today's login page; `manage.py session_token` takes it",
+        "sid": "written at login",
+    },
     capabilities=Capabilities(
         exchanges=frozenset(Exchange),
         order_types=frozenset({OrderType.LIMIT, OrderType.STOP_LIMIT}),

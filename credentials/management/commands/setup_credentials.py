@@ -137,18 +137,7 @@ class Command(BaseCommand):
 
     def _status(self, *, as_json: bool) -> None:
         rows = reports.status()
-        lines = []
-        for row in rows:
-            parts = [f"{row['service']}/{row['name']}:"]
-            parts.append(f"missing {', '.join(row['missing'])};" if row["missing"] else "complete;")
-            if row["unreadable"]:
-                parts.append(f"no key opens {', '.join(row['unreadable'])};")
-            parts.append(f"session {row['session']}")
-            parts.append(
-                f"until {row['session_ends_at']};" if row["session"] == "VALID" else f"{row['session_message']};"
-            )
-            parts.append(f"last used {row['last_used_at'] or 'never'}")
-            lines.append(" ".join(parts))
+        lines = [_status_line(row) for row in rows]
         self._say({"json": as_json}, rows, "\n".join(lines) or "There are no credentials.")
         if not rows or any(row["missing"] or row["unreadable"] for row in rows):
             sys.exit(1)
@@ -206,6 +195,18 @@ def _from_environment(service: Service) -> dict[str, str]:
         if value:
             values[column] = value
     return values
+
+
+def _status_line(row: dict[str, Any]) -> str:
+    parts = [f"missing {', '.join(row['missing'])}" if row["missing"] else "complete"]
+    if row["unreadable"]:
+        parts.append(f"no key opens {', '.join(row['unreadable'])}")
+    if row["session"] == "VALID":
+        parts.append(f"session until {row['session_ends_at']}")
+    else:
+        parts.append(f"session {row['session']}" + (f" ({row['session_message']})" if row["session_message"] else ""))
+    parts.append(f"last used {row['last_used_at'] or 'never'}")
+    return f"{row['service']}/{row['name']}: {'; '.join(parts)}"
 
 
 def _variable(service: Service, column: str) -> str:
