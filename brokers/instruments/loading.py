@@ -6,9 +6,10 @@ current one. A crash on the way leaves the old edition, and the next refresh cle
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, timedelta
 
 from django.db import transaction
@@ -26,6 +27,8 @@ from brokers.models import BrokerAccount, InstrumentEdition, InstrumentMaster, I
 MASTER_DAYS = 7
 #: A master with less than this part of the rows that the one before had, on any exchange, is a torn one.
 _LEAST_PART = 0.5
+#: For downloading and reading one broker's master, some 30 MB.
+READ_SECONDS = 120.0
 #: Below this many rows an exchange is too small to judge by its size.
 _SMALL = 100
 #: Other brokers' loads may land while an edition is built; then it is built again.
@@ -46,7 +49,7 @@ def refresh(
     """
     clock = clock or configured_clock()
     day = trading_day(clock.now())
-    packed = _read(account, adapter, clock)
+    packed = _read(account, adapter)
     _refuse_absurd(account.broker, packed)
     master = _keep(account.broker, day, packed, clock)
     disagreements = publish(day, clock)
@@ -67,8 +70,9 @@ def publish(day: date, clock: Clock) -> list[MasterProblem] | None:
         built_from = _identity(sources)
         if editions.is_current(day, built_from):
             return None
-        contracts, problems = merge([_unpacked(master) for master in sources], day=day)
-        edition = editions.write(day, built_from, contracts, clock)
+        with _without_collector():
+            contracts, problems = merge([_unpacked(master) for master in sources], day=day)
+            edition = editions.write(day, built_from, contracts, clock)
         if _make_current(edition, day, clock):
             forget()
             return problems
@@ -78,14 +82,14 @@ def publish(day: date, clock: Clock) -> list[MasterProblem] | None:
     )
 
 
-def _read(account: BrokerAccount, adapter: BrokerAdapter | None, clock: Clock) -> PackedRows:
+def _read(account: BrokerAccount, adapter: BrokerAdapter | None) -> PackedRows:
     source = f"master of {account.broker}"
     if adapter is not None:
         return pack(source, adapter.read_master())
-    from brokers.factory import make_adapter
+    from brokers.factory import BrokerFactory
 
-    with closing(make_adapter(account, clock=clock)) as own:
-        return pack(source, own.read_master())
+    gateway = BrokerFactory.get_broker(account.broker, account.name)
+    return gateway.read(lambda own: pack(source, own.read_master()), total_seconds=READ_SECONDS)
 
 
 def _refuse_absurd(broker: str, packed: PackedRows) -> None:
@@ -166,6 +170,18 @@ def _make_current(edition: InstrumentEdition, day: date, clock: Clock) -> bool:
         edition.is_current, edition.published_at = True, clock.now()
         edition.save(update_fields=["is_current", "published_at"])
     return True
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Merging makes a million objects and no cycle; looking for one takes as long as the merge itself."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _words(problems: list[MasterProblem]) -> list[dict[str, object]]:
