@@ -2,7 +2,7 @@
 # Name another Python with `make PYTHON=/path/to/python3.12 up`.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test lint bench lock clean
+.PHONY: help install up demo test lint bench docs lock clean
 .NOTPARALLEL:
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH
 export PYTHON
@@ -36,6 +36,9 @@ lint: .venv/.installed ## Check style, types, import directions and migrations
 
 bench: .venv/.installed ## Measure the cost of an order
 	@exec $(PY) -m benchmarks
+
+docs: .venv/.installed ## Write the documents that are made from the code
+	$(PY) scripts/write_docs.py
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/" >&2; exit 1; }

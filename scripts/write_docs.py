@@ -1,0 +1,108 @@
+"""Writes the documents that are made from the code: docs/settings.md and docs/capabilities.md.
+
+``python scripts/write_docs.py`` writes them; with ``--check`` it changes nothing and ends with status 1
+if one is not current.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CHECKOUT))
+
+from brokers.discovery import specs  # noqa: E402
+from brokers.domain.capabilities import Capabilities  # noqa: E402
+from mcube.environment import Environment, variable_name  # noqa: E402
+
+NOTE = "<!-- Made by scripts/write_docs.py from the code; `make docs` writes it anew. -->"
+
+
+def settings_page() -> str:
+    """Every variable, its default and what it does."""
+    rows = [
+        (f"`{variable_name(name)}`", _default(name, field.default), field.description or "")
+        for name, field in Environment.model_fields.items()
+    ]
+    rows += [
+        (
+            f"`MCUBE_{broker.upper()}_URL`",
+            "the simulator's address in simulated mode",
+            f"Where the SDK of {spec.verbose_name} is pointed; empty in live mode means the broker's own hosts.",
+        )
+        for broker, spec in specs().items()
+    ]
+    return _page(
+        "Settings",
+        "Every setting comes from the environment and is checked at the start; a bad value stops it with one line that\n"
+        "names the variable. A secret may also be given as a file: `MCUBE_SECRET_KEY_FILE=/run/secrets/key` stands for\n"
+        "`MCUBE_SECRET_KEY`. Lists are separated by commas; switches are `0` or `1`; ports are TCP ports of 127.0.0.1.",
+        _table(("Variable", "Default", "Effect"), rows),
+    )
+
+
+def capabilities_page() -> str:
+    """What each broker can do, side by side."""
+    rows = [
+        (name.replace("_", " "), *(_shown(getattr(spec.capabilities, name)) for spec in specs().values()))
+        for name in (field.name for field in fields(Capabilities))
+    ]
+    return _page(
+        "What the brokers can do",
+        "From each adapter's `SPEC`. Asking for what a broker cannot do raises `UnsupportedFeature` before anything is sent.",
+        _table(("Capability", *(spec.verbose_name for spec in specs().values())), rows),
+    )
+
+
+def _default(name: str, value: Any) -> str:
+    if name == "home":
+        return "`var` in the checkout"
+    if hasattr(value, "get_secret_value"):
+        return f"`{value.get_secret_value()}`" if value.get_secret_value() else "empty"
+    if isinstance(value, bool):
+        return f"`{int(value)}`"
+    return f"`{','.join(value) if isinstance(value, list) else value}`"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "no limit stated"
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value))
+    if isinstance(value, tuple):
+        return ", ".join(f"{limit} in {seconds} s" for limit, seconds in value) or "none stated"
+    return str(value)
+
+
+def _page(title: str, text: str, table: str) -> str:
+    return f"# {title}\n\n{NOTE}\n\n{text}\n\n{table}\n"
+
+
+def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    pages = {"docs/settings.md": settings_page(), "docs/capabilities.md": capabilities_page()}
+    stale = []
+    for name, text in pages.items():
+        path = CHECKOUT / name
+        if not path.exists() or path.read_text() != text:
+            stale.append(name)
+            if "--check" not in arguments:
+                path.write_text(text)
+    if stale and "--check" in arguments:
+        sys.stderr.write(f"Not current: {', '.join(stale)}; run `make docs`.\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

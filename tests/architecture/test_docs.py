@@ -1,0 +1,45 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mcube.environment import CHECKOUT
+from tests.architecture.sources import tracked_files
+
+PAGES = [path for path in tracked_files() if path.suffix == ".md"]
+LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def test_the_generated_pages_are_current() -> None:
+    ended = subprocess.run(
+        [sys.executable, "scripts/write_docs.py", "--check"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_a_page_links_to_what_is_there(page: Path) -> None:
+    targets = LINK.findall((CHECKOUT / page).read_text())
+    missing = [target for target in targets if not (CHECKOUT / page.parent / target).exists()]
+    assert not missing
+
+
+def test_the_readme_shows_the_example_programs_as_they_are() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    missing = [
+        path.name
+        for path in sorted((CHECKOUT / "examples").glob("[a-z]*.py"))
+        if f"```python\n{path.read_text()}```" not in readme
+    ]
+    assert not missing, f"Copy these into README.md anew: {missing}"
+
+
+def test_decisions_are_numbered_once() -> None:
+    numbers = [path.name[:4] for path in (CHECKOUT / "docs" / "decisions").glob("*.md")]
+    assert len(numbers) == len(set(numbers))
