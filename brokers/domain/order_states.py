@@ -46,8 +46,10 @@ class Actor(StrEnum):
     BOOK = "BOOK"  # the order book's reading
 
 
-#: Not ended: a cancel or modify in one of these blocks another on the same order.
-LIVE_STATES = frozenset({IntentState.READY, IntentState.ARMED, IntentState.WORKING, IntentState.UNKNOWN})
+#: Nobody knows yet what the broker made of it: a cancel or modify in one of these blocks its like on the same order.
+UNSETTLED_STATES = frozenset({IntentState.READY, IntentState.ARMED, IntentState.UNKNOWN})
+#: Not ended.
+LIVE_STATES = UNSETTLED_STATES | {IntentState.WORKING}
 TERMINAL_STATES = frozenset(IntentState) - LIVE_STATES
 
 _S, _A = IntentState, Actor

@@ -20,7 +20,7 @@ from brokers.domain.enums import (
 )
 from brokers.domain.errors import IdempotencyConflict, OrderDenied
 from brokers.domain.inputs import Price, parse_or_deny, rupees, units
-from brokers.domain.order_states import LIVE_STATES, Actor, IntentKind, IntentState
+from brokers.domain.order_states import LIVE_STATES, UNSETTLED_STATES, Actor, IntentKind, IntentState
 from brokers.factory import find_account
 from brokers.ledger import queries, rules
 from brokers.ledger.identity import client_tag, fingerprint_of
@@ -104,24 +104,19 @@ def record_cancel(
     if existing := _existing(row, client_order_id):
         return _same(existing, {"target": broker_order_id}, IntentKind.CANCEL)
     target = _target(row, broker_order_id)
-    content = _of_target(target)
     try:
         return _record(
             row,
             IntentKind.CANCEL,
             client_order_id,
-            content,
+            _of_target(target),
             strategy=strategy,
             target=target,
             not_after=not_after,
             lifetime=EXIT_LIFETIME,
         )
     except _MutationOpen as open_one:
-        if open_one.intent.kind == IntentKind.CANCEL:
-            return open_one.intent
-        raise OrderDenied(
-            f"Order {broker_order_id} is being modified ({open_one.intent.state}); cancel it when that is settled."
-        ) from open_one
+        return open_one.intent
 
 
 def record_modify(
@@ -157,6 +152,8 @@ def record_modify(
     content = _of_target(target) | _given(wanted)
     instrument = instruments.lookup().resolve(target.symbol, Exchange(target.exchange))
     rules.check_order(spec, instrument, content)
+    if target.mutations.filter(kind=IntentKind.CANCEL, state__in=LIVE_STATES).exists():
+        raise OrderDenied(f"Order {broker_order_id} is being cancelled; it is not modified any more.")
     if content["quantity"] <= target.filled_quantity:
         raise OrderDenied(
             f"Quantity {content['quantity']} is not above the {target.filled_quantity} already filled on order "
@@ -176,8 +173,7 @@ def record_modify(
         )
     except _MutationOpen as open_one:
         raise OrderDenied(
-            f"Order {broker_order_id} has an open {open_one.intent.kind.lower()} ({open_one.intent.state}); "
-            "modify it when that is settled."
+            f"Order {broker_order_id} has a change under way ({open_one.intent.state}); modify it when that is settled."
         ) from open_one
 
 
@@ -212,7 +208,7 @@ def lapse(intent: OrderIntent, now: datetime, actor: Actor) -> None:
 
 
 class _MutationOpen(Exception):
-    """The order has another open cancel or modify."""
+    """The order has another cancel, or another modify, whose outcome is open."""
 
     def __init__(self, intent: OrderIntent) -> None:
         super().__init__(str(intent))
@@ -264,9 +260,7 @@ def _record(
         if existing := _existing(account, key):
             return _same(existing, fingerprint, kind)
         if target is not None:
-            open_one = OrderIntent.objects.filter(
-                target=target, kind__in=[IntentKind.CANCEL, IntentKind.MODIFY], state__in=LIVE_STATES
-            ).first()
+            open_one = OrderIntent.objects.filter(target=target, kind=kind, state__in=UNSETTLED_STATES).first()
             if open_one is not None:
                 raise _MutationOpen(open_one) from None
         raise

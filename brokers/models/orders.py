@@ -7,7 +7,7 @@ Every change of ``OrderIntent.state`` and ``OrderAttempt.outcome`` is made by
 from django.db import models
 from django.db.models import Q
 
-from brokers.domain.order_states import LIVE_STATES, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import UNSETTLED_STATES, AttemptOutcome, IntentKind, IntentState
 from brokers.models.accounts import BrokerAccount
 
 
@@ -62,9 +62,10 @@ class OrderIntent(models.Model):
             models.UniqueConstraint(fields=["account", "client_order_id"], name="one_intent_per_client_order_id"),
             models.UniqueConstraint(fields=["account", "trading_day", "client_tag"], name="one_intent_per_tag_and_day"),
             models.UniqueConstraint(
-                fields=["target"],
-                condition=Q(kind__in=[IntentKind.CANCEL, IntentKind.MODIFY]) & Q(state__in=sorted(LIVE_STATES)),
-                name="one_open_mutation_per_order",
+                # By kind, so that a cancel never has to wait for a change whose outcome is unknown.
+                fields=["target", "kind"],
+                condition=Q(kind__in=[IntentKind.CANCEL, IntentKind.MODIFY]) & Q(state__in=sorted(UNSETTLED_STATES)),
+                name="one_open_mutation_per_order_and_kind",
             ),
             models.CheckConstraint(condition=Q(state__in=list(IntentState)), name="intent_state_is_known"),
             models.CheckConstraint(condition=Q(kind__in=list(IntentKind)), name="intent_kind_is_known"),
