@@ -12,13 +12,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from brokers.discovery import specs
 from brokers.domain.errors import SDKMissing
 from mcube import transport
 from mcube.observability import follow_tasks, setup_logging
-from mcube.processes import OWN_QUEUE
+from mcube.processes import OWN_QUEUE, queues
 
 if TYPE_CHECKING:
     from brokers.interfaces import AdapterSpec
@@ -28,6 +28,8 @@ transport.install()
 
 logger = logging.getLogger(__name__)
 
+#: Tasks that a worker runs at once, half of them reads at most; docs/decisions/0020 has the measurement.
+WORKER_SLOTS = 4
 TASK_MODULES = ("orders", "sessions", "snapshots", "market", "instruments")
 
 
@@ -59,12 +61,13 @@ def _configuration() -> dict[str, Any]:
         "result_serializer": "json",
         "accept_content": ["json"],
         "task_ignore_result": True,  # outcomes are rows
-        "task_queues": [Queue(name) for name in (*specs(), OWN_QUEUE)],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in queues()],
         "task_default_queue": OWN_QUEUE,
         "task_create_missing_queues": False,
         "task_routes": ["tasks.routing.route"],
         "task_soft_time_limit": 45,
         "task_time_limit": 60,
+        "worker_concurrency": WORKER_SLOTS,
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,
         "worker_eta_task_limit": 100,

@@ -57,6 +57,11 @@ class OrderTask(BaseTask):
         """
         raise NotImplementedError
 
+    def delay(self, *args: Any, **kwargs: Any) -> RecordedOrder:
+        """Record the order and ring for it; returns the ids under which the ledger knows it."""
+        recorded: RecordedOrder = self.apply_async(args, kwargs)
+        return recorded
+
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Record the order, then ring for it. The queue being away is no error: the sweeper rings again.
 

@@ -234,4 +234,4 @@ def _execute(server_url: str, statement: str) -> None:
     import psycopg
 
     with psycopg.connect(urlsplit(server_url)._replace(path="/postgres").geturl(), autocommit=True) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)

@@ -67,6 +67,7 @@ def deliver_again(intent_id: int, broker: str, times: int) -> None:
 def send(task: str, queue: str | None = None, **kwargs: Any) -> None:
     from mcube.celery import app
 
+    app.loader.import_default_modules()
     options: dict[str, Any] = {"queue": queue} if queue else {}
     app.tasks[task].apply_async(kwargs=kwargs, **options)
 

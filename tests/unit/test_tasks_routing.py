@@ -56,8 +56,14 @@ def test_every_broker_has_a_queue_and_no_other_queue_is_made() -> None:
     assert not app.conf.task_create_missing_queues
 
 
+def test_a_message_reaches_its_queue_alone() -> None:
+    queues = list(app.amqp.queues.values())
+
+    assert len({(queue.exchange.name, queue.routing_key) for queue in queues}) == len(queues)
+
+
 def test_cancels_go_before_orders_before_sessions_before_reads() -> None:
-    priority = {name: app.amqp.router.route({}, name, (), {}, task)["priority"] for name, task in app.tasks.items()}
+    priority = {name: app.amqp.router.route({}, name, (), {}, type(task))["priority"] for name, task in app.tasks.items()}
 
     assert priority["tasks.orders.cancel_order"] == Priority.URGENT
     assert priority["tasks.orders.place_order"] == priority["tasks.orders.modify_order"] == Priority.ORDER
@@ -76,7 +82,7 @@ def test_cancels_go_before_orders_before_sessions_before_reads() -> None:
 
 def test_each_priority_has_a_list_of_its_own_in_redis() -> None:
     with Connection(app.conf.broker_url, transport_options=app.conf.broker_transport_options) as connection:
-        channel = connection.channel()
+        channel: Any = connection.channel()
         assert [channel.priority(step) for step in Priority] == sorted(Priority)
 
 
@@ -104,7 +110,7 @@ def _received(headers: dict[str, Any], kwargs: dict[str, Any]) -> RedactedReques
             self.properties = {"correlation_id": "an-id", "delivery_info": {}}
             self.delivery_info: dict[str, Any] = {}
 
-    return RedactedRequest(Delivered(), app=app, decoded=True, body=message.body)  # type: ignore[arg-type]
+    return RedactedRequest(Delivered(), app=app, decoded=True, body=message.body)
 
 
 def test_a_worker_shows_identifiers_only_whatever_the_publisher_wrote() -> None:
