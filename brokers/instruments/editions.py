@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from itertools import islice
@@ -91,7 +90,7 @@ def _record(edition: InstrumentEdition, contract: Contract) -> tuple[Any, ...]:
         _text(contract.lower_band),
         _text(contract.upper_band),
         next((row.name for row in rows if row.name), ""),
-        json.dumps({listed.broker: dict(listed.row.identifiers) for listed in contract.listed}),
+        "{" + ", ".join(f'"{listed.broker}": {listed.row.identifiers}' for listed in contract.listed) + "}",
     )
 
 

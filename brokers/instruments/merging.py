@@ -16,12 +16,14 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
+from brokers.instruments.rows import StoredRow
 from brokers.instruments.symbols import derivative_symbol, monthly_expiries, share_base, share_symbol
-from brokers.interfaces import MasterProblem, MasterRow
+from brokers.interfaces import MasterProblem
 
 _NSE = frozenset({Exchange.NSE, Exchange.NFO})
 #: Of the contracts whose token two masters share, how many must pair two names to make them one underlying.
 _ALIAS_SHARE = 0.9
+_FIGURES = ("lot_size", "tick_size", "freeze_quantity", "lower_band", "upper_band")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +32,7 @@ class Master:
 
     broker: str
     day: date
-    rows: Sequence[MasterRow]
+    rows: Sequence[StoredRow]
 
 
 class ContractKey(NamedTuple):
@@ -57,7 +59,7 @@ class Listed(NamedTuple):
     #: The master is of the day that is being merged, so that its figures count.
     is_fresh: bool
     day: date
-    row: MasterRow
+    row: StoredRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +134,7 @@ def _aliases(masters: Sequence[Master], problems: list[MasterProblem]) -> dict[t
     return aliases
 
 
-def _token_identity(row: MasterRow) -> tuple[Any, ...]:
+def _token_identity(row: StoredRow) -> tuple[Any, ...]:
     return row.exchange, row.token, row.expiry, row.strike, row.right
 
 
@@ -154,7 +156,7 @@ def _group(
     return groups
 
 
-def _contract_key(row: MasterRow, aliases: dict[tuple[bool, str], str]) -> ContractKey:
+def _contract_key(row: StoredRow, aliases: dict[tuple[bool, str], str]) -> ContractKey:
     is_nse = row.exchange in _NSE
     if row.kind is InstrumentKind.EQUITY:
         series = row.series if is_nse else row.token
@@ -214,9 +216,9 @@ def _symbol(
 def _figures(symbol: str, listed: Sequence[Listed], problems: list[MasterProblem]) -> dict[str, Any]:
     fresh = [each for each in listed if each.is_fresh]
     figures: dict[str, Any] = {}
-    for name in ("lot_size", "tick_size", "freeze_quantity", "lower_band", "upper_band"):
+    for name in _FIGURES:
         stated = [(each.broker, value) for each in fresh if (value := getattr(each.row, name)) is not None]
-        agreed = bool(stated) and all(value == stated[0][1] for _, value in stated)
+        agreed = len(stated) == 1 or (bool(stated) and all(value == stated[0][1] for _, value in stated))
         figures[name] = stated[0][1] if agreed else None
         if stated and not agreed:
             words = ", ".join(f"{value} at {broker}" for broker, value in stated)

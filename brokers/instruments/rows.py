@@ -10,15 +10,40 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.interfaces import MasterProblem, MasterRow
 
 #: How many problems of one load are kept in words.
 PROBLEMS_KEPT = 50
-_CHUNK = 256 * 1024
+_BATCH = 1000
+_READ = 256 * 1024
+#: The widths of their columns.
 _LONGEST = {"symbol": 64, "underlying": 64, "key": 128}
+
+
+class StoredRow(NamedTuple):
+    """A checked :class:`MasterRow` as it is kept: the same fields, the identifiers as JSON text."""
+
+    exchange: Exchange
+    kind: InstrumentKind
+    token: str
+    symbol: str
+    underlying: str
+    expiry: date | None
+    strike: Decimal | None
+    right: OptionRight | None
+    lot_size: int | None
+    tick_size: Decimal | None
+    freeze_quantity: int | None
+    lower_band: Decimal | None
+    upper_band: Decimal | None
+    series: str
+    name: str
+    key: str
+    identifiers: str
 
 
 @dataclass(slots=True)
@@ -42,22 +67,12 @@ class PackedRows:
 
 
 def pack(source: str, rows: Iterator[MasterRow | MasterProblem]) -> PackedRows:
-    """Check each row and pack the good ones. Holds one row at a time."""
+    """Check each row and pack the good ones. Holds a thousand rows at a time."""
     packed = PackedRows()
-    compressor, digest = zlib.compressobj(6), hashlib.sha256()
-    content = bytearray()
-    seen: set[str] = set()
-    for number, row in enumerate(rows, 1):
-        if isinstance(row, MasterProblem):
-            packed.refuse(row)
-            continue
-        reason = f"Key {row.key!r} was used by an earlier row." if row.key in seen else why_refused(row)
-        if reason:
-            packed.refuse(MasterProblem(source=source, line=number, reason=reason))
-            continue
-        seen.add(row.key)
-        packed.counts[row.exchange.value] += 1
-        line = json.dumps(_cells(row), separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    compressor, digest, content = zlib.compressobj(1), hashlib.sha256(), bytearray()
+    good = _good(source, rows, packed)
+    while batch := [_cells(row) for row in islice(good, _BATCH)]:
+        line = json.dumps(batch, separators=(",", ":")).encode() + b"\n"
         digest.update(line)
         content += compressor.compress(line)
     packed.content = bytes(content + compressor.flush())
@@ -65,14 +80,14 @@ def pack(source: str, rows: Iterator[MasterRow | MasterProblem]) -> PackedRows:
     return packed
 
 
-def unpack(content: bytes) -> Iterator[MasterRow]:
-    """The rows of :func:`pack`. Equal values are one object, since a master repeats most of them."""
-    known: dict[Any, Any] = {}
+def unpack(content: bytes) -> Iterator[StoredRow]:
+    """The rows of :func:`pack`. Equal dates, numbers and names are one object, since a master repeats them."""
+    read = _Reader()
     decompressor, rest = zlib.decompressobj(), b""
-    for start in range(0, len(content), _CHUNK):
-        *lines, rest = (rest + decompressor.decompress(content[start : start + _CHUNK])).split(b"\n")
+    for start in range(0, len(content), _READ):
+        *lines, rest = (rest + decompressor.decompress(content[start : start + _READ])).split(b"\n")
         for line in lines:
-            yield _row(json.loads(line), known)
+            yield from map(read.row, json.loads(line))
 
 
 def why_refused(row: MasterRow) -> str:
@@ -96,63 +111,90 @@ def why_refused(row: MasterRow) -> str:
     return ""
 
 
-def _cells(row: MasterRow) -> list[Any]:
-    return [
+def _good(source: str, rows: Iterator[MasterRow | MasterProblem], packed: PackedRows) -> Iterator[MasterRow]:
+    """The rows that pass; the others are noted in ``packed``."""
+    seen: set[str] = set()
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, MasterProblem):
+            packed.refuse(row)
+            continue
+        reason = f"Key {row.key!r} was used by an earlier row." if row.key in seen else why_refused(row)
+        if reason:
+            packed.refuse(MasterProblem(source=source, line=number, reason=reason))
+            continue
+        seen.add(row.key)
+        packed.counts[row.exchange.value] += 1
+        yield row
+
+
+def _cells(row: MasterRow) -> tuple[Any, ...]:
+    """One row in the order of :class:`StoredRow`, in JSON's types."""
+    return (
         row.exchange.value,
         row.kind.value,
         row.token,
         row.symbol.strip().upper(),
         row.underlying.strip().upper(),
-        row.expiry.isoformat() if row.expiry else None,
+        row.expiry and row.expiry.isoformat(),
         _text(row.strike),
-        row.right.value if row.right else None,
+        row.right and row.right.value,
         row.lot_size,
         _text(row.tick_size),
         row.freeze_quantity,
         _text(row.lower_band),
         _text(row.upper_band),
         row.series.strip().upper(),
-        row.isin,
         row.name[:128],
         row.key,
-        dict(row.identifiers),
-    ]
+        json.dumps(dict(row.identifiers)),
+    )
 
 
 def _text(number: Decimal | None) -> str | None:
     return None if number is None else str(number)
 
 
-def _row(cells: list[Any], known: dict[Any, Any]) -> MasterRow:
-    def date_of(text: str | None) -> date | None:
-        return None if text is None else known.get(text) or known.setdefault(text, date.fromisoformat(text))
+class _Reader:
+    """Makes rows of cells, and one object of equal values."""
 
-    def number(text: str | None) -> Decimal | None:
-        if text is None:
-            return None
-        found: Decimal | None = known.get(("decimal", text))
-        return known.setdefault(("decimal", text), Decimal(text)) if found is None else found
+    def __init__(self) -> None:
+        self._exchanges = {each.value: each for each in Exchange}
+        self._kinds = {each.value: each for each in InstrumentKind}
+        self._rights: dict[str | None, OptionRight | None] = {None: None, **{each.value: each for each in OptionRight}}
+        self._dates: dict[str | None, date | None] = {None: None}
+        self._numbers: dict[str | None, Decimal | None] = {None: None}
+        self._texts: dict[str, str] = {}
 
-    def one(text: str) -> str:
-        return str(known.setdefault(("text", text), text))
+    def row(self, cells: list[Any]) -> StoredRow:
+        exchange, kind, token, symbol, underlying, expiry, strike, right, lot, tick, freeze, low, high, *words = cells
+        series, name, key, identifiers = words
+        text, number = self._texts.setdefault, self._number
+        return StoredRow(
+            exchange=self._exchanges[exchange],
+            kind=self._kinds[kind],
+            token=token,
+            symbol=symbol,
+            underlying=text(underlying, underlying),
+            expiry=self._date(expiry),
+            strike=number(strike),
+            right=self._rights[right],
+            lot_size=lot,
+            tick_size=number(tick),
+            freeze_quantity=freeze,
+            lower_band=number(low),
+            upper_band=number(high),
+            series=text(series, series),
+            name=text(name, name),
+            key=key,
+            identifiers=identifiers,
+        )
 
-    return MasterRow(
-        exchange=Exchange(cells[0]),
-        kind=InstrumentKind(cells[1]),
-        token=cells[2],
-        symbol=cells[3],
-        underlying=one(cells[4]),
-        expiry=date_of(cells[5]),
-        strike=number(cells[6]),
-        right=OptionRight(cells[7]) if cells[7] else None,
-        lot_size=cells[8],
-        tick_size=number(cells[9]),
-        freeze_quantity=cells[10],
-        lower_band=number(cells[11]),
-        upper_band=number(cells[12]),
-        series=one(cells[13]),
-        isin=cells[14],
-        name=one(cells[15]),
-        key=cells[16],
-        identifiers={one(name): one(value) for name, value in cells[17].items()},
-    )
+    def _date(self, text: str | None) -> date | None:
+        if text not in self._dates:
+            self._dates[text] = date.fromisoformat(str(text))
+        return self._dates[text]
+
+    def _number(self, text: str | None) -> Decimal | None:
+        if text not in self._numbers:
+            self._numbers[text] = Decimal(str(text))
+        return self._numbers[text]
