@@ -98,12 +98,12 @@ def quote_token(instrument: Instrument) -> dict[str, str]:
     ids = _identifiers(instrument)
     token = ids["token"]
     if instrument.kind is InstrumentKind.INDEX:
-        if instrument.symbol not in INDEX_NAMES:
+        if ids["trading_symbol"] not in INDEX_NAMES:
             raise UnsupportedFeature(
                 f"Kotak quotes indices by a name, and that of {instrument.symbol} is not known; "
                 f"ask for one of {', '.join(INDEX_NAMES)} or for a future."
             )
-        token = INDEX_NAMES[instrument.symbol]
+        token = INDEX_NAMES[ids["trading_symbol"]]
     return {"exchange_segment": ids["exchange_segment"], "instrument_token": token}
 
 

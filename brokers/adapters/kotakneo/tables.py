@@ -93,7 +93,7 @@ REFUSALS = {
 #: HTTP statuses under which a refusal is believed.
 REFUSAL_STATUSES = frozenset({200, 400, 401, 403})
 
-#: An index is quoted by its name, not by its token: Kotak's index names as clients use them, read 2026-11-22.
+#: ``pTrdSymbol`` of an index -> the name it is quoted by, instead of its token. As clients use them, read 2026-11-22.
 INDEX_NAMES = {
     "NIFTY": "Nifty 50",
     "BANKNIFTY": "Nifty Bank",

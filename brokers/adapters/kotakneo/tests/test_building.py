@@ -120,7 +120,7 @@ def test_an_order_id_that_could_change_a_path_is_denied(order_id: str) -> None:
 
 def test_an_index_is_quoted_by_its_name() -> None:
     ids = {"kotakneo": {"exchange_segment": "nse_cm", "trading_symbol": "NIFTY", "token": "26000"}}
-    index = replace(SHARE, symbol="NIFTY", kind=InstrumentKind.INDEX, identifiers=ids)
+    index = replace(SHARE, symbol="NIFTY 50", kind=InstrumentKind.INDEX, identifiers=ids)
     assert building.quote_token(index) == {"exchange_segment": "nse_cm", "instrument_token": "Nifty 50"}
     with pytest.raises(UnsupportedFeature):
-        building.quote_token(replace(index, symbol="NIFTYPSE"))
+        building.quote_token(replace(index, identifiers={"kotakneo": ids["kotakneo"] | {"trading_symbol": "NIFTYPSE"}}))

@@ -1,0 +1,200 @@
+"""What is read is true, or it says that it is not."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from brokers.domain.enums import OrderStatus, Side
+from brokers.domain.errors import BrokerUnavailable, RateLimited, SessionExpired
+from brokers.interfaces import BrokerAdapter
+from tests.contract.world import IMPATIENT_SECONDS, Trader, nobody_listens, one_call
+
+#: Name -> the endpoint that fails, and the read.
+READS: dict[str, tuple[str, Callable[[Trader, BrokerAdapter], object]]] = {
+    "margin": ("funds", lambda trader, adapter: adapter.fetch_margin()),
+    "positions": ("positions", lambda trader, adapter: adapter.fetch_positions()),
+    "orders": ("orders", lambda trader, adapter: adapter.fetch_orders()),
+    "order": (
+        "order",
+        lambda trader, adapter: adapter.fetch_order(str(trader.truth()[0]["order_id"]), trader.option),
+    ),
+    "trades": ("trades", lambda trader, adapter: adapter.fetch_trades()),
+    "quote": ("quote", lambda trader, adapter: adapter.fetch_quote(trader.option)),
+    "master": ("master", lambda trader, adapter: list(adapter.read_master())),
+}
+each_read = pytest.mark.parametrize("name", READS)
+of_the_account = pytest.mark.parametrize("name", [name for name in READS if name not in ("quote", "master")])
+
+
+def test_margin_is_blocked_by_an_order(trader: Trader) -> None:
+    before = trader.adapter.fetch_margin()
+    request = trader.order()
+    trader.adapter.place(request)
+    after = trader.adapter.fetch_margin()
+    assert isinstance(after.available, Decimal)
+    assert before.available == trader.account.funds
+    assert before.available - after.available == request.limit_price * request.quantity
+    assert after.details
+
+
+def test_a_quote_is_the_exchanges(trader: Trader) -> None:
+    quote = trader.adapter.fetch_quote(trader.option)
+    pinned = quote.last_price
+    assert pinned is not None
+    assert bool(quote)
+    assert (quote.symbol, quote.exchange) == (trader.option.symbol, "NFO")
+    assert quote.bid_price is not None
+    assert quote.ask_price is not None
+    assert quote.bid_price <= pinned <= quote.ask_price
+    assert trader.option.lower_band is not None
+    assert trader.option.upper_band is not None
+    assert trader.option.lower_band <= pinned <= trader.option.upper_band
+
+
+def test_a_quote_of_a_share_is_the_exchanges(trader: Trader) -> None:
+    quote = trader.adapter.fetch_quote(trader.share)
+    assert quote.last_price == Decimal(1400)
+
+
+def test_an_order_is_followed_through_its_life(trader: Trader) -> None:
+    lot = trader.option.lot_size or 0
+    order_id = trader.adapter.place(trader.order(quantity=2 * lot)).broker_order_id
+    seen = []
+    for filled in (0, lot, lot):
+        if filled:
+            trader.fill(order_id, filled)
+        order = trader.adapter.fetch_order(order_id, trader.option)
+        [listed] = trader.adapter.fetch_orders()
+        assert (listed.status, listed.filled_quantity) == (order.status, order.filled_quantity)
+        seen.append((order.status, order.filled_quantity, order.pending_quantity))
+    assert seen == [
+        (OrderStatus.OPEN, 0, 2 * lot),
+        (OrderStatus.PARTIALLY_FILLED, lot, lot),
+        (OrderStatus.FILLED, 2 * lot, 0),
+    ]
+
+
+def test_an_order_rejected_by_the_exchange_says_why(trader: Trader) -> None:
+    trader.fault("reject", "place", body="RMS: Rejected on purpose")
+    order_id = trader.adapter.place(trader.order()).broker_order_id
+    [order] = trader.adapter.fetch_orders()
+    assert (order.broker_order_id, order.status) == (order_id, OrderStatus.REJECTED)
+    assert "on purpose" in order.reason
+
+
+def test_the_tag_finds_an_order(trader: Trader) -> None:
+    if not trader.spec.capabilities.echoes_client_tag:
+        pytest.skip("Capabilities.echoes_client_tag is False")
+    requests = [trader.order(), trader.order()]
+    ids = [trader.adapter.place(request).broker_order_id for request in requests]
+    by_tag = {order.client_tag: order.broker_order_id for order in trader.adapter.fetch_orders()}
+    assert by_tag == dict(zip([request.client_tag for request in requests], ids, strict=True))
+
+
+def test_an_order_typed_by_a_person_is_in_the_book(trader: Trader) -> None:
+    request = trader.order()
+    trader.control(
+        "POST",
+        "orders",
+        exchange="NFO",
+        symbol=request.instrument.symbol,
+        side="SELL",
+        quantity=request.quantity,
+        price=str(request.instrument.upper_band),
+        product="NRML",
+    )
+    [order] = trader.adapter.fetch_orders()
+    assert (order.side, order.symbol) == (Side.SELL, request.instrument.symbol)
+
+
+def test_fills_are_the_exchanges(trader: Trader) -> None:
+    if not trader.spec.capabilities.supports_trades:
+        pytest.skip("Capabilities.supports_trades is False")
+    lot = trader.option.lot_size or 0
+    request = trader.order(quantity=3 * lot)
+    order_id = trader.adapter.place(request).broker_order_id
+    trader.fill(order_id, lot)
+    trader.fill(order_id, 2 * lot)
+    fills = trader.adapter.fetch_trades()
+    assert {fill.broker_order_id for fill in fills} == {order_id}
+    assert sum(fill.quantity for fill in fills) == 3 * lot
+    assert {fill.price for fill in fills} == {request.limit_price}
+    assert len({fill.fill_id for fill in fills}) == len(fills)
+
+
+def test_a_position_is_what_was_traded(trader: Trader) -> None:
+    lot = trader.option.lot_size or 0
+    request = trader.order(quantity=2 * lot)
+    order_id = trader.adapter.place(request).broker_order_id
+    trader.fill(order_id, 2 * lot)
+    [position] = trader.adapter.fetch_positions()
+    assert (position.symbol, position.exchange) == (trader.option.symbol, "NFO")
+    assert (position.quantity, position.average_price) == (2 * lot, request.limit_price)
+    assert (position.underlying, position.strike) == ("NIFTY", trader.option.strike)
+    quote = trader.adapter.fetch_quote(trader.option)
+    assert quote.last_price is not None
+    assert position.last_price == quote.last_price
+    assert position.pnl == (quote.last_price - request.limit_price) * 2 * lot
+
+
+def test_a_short_position_is_negative(trader: Trader) -> None:
+    instrument = trader.option
+    assert instrument.upper_band is not None
+    lot, price = instrument.lot_size or 0, instrument.round_to_tick(instrument.upper_band, up=False)
+    order_id = trader.adapter.place(trader.order(side=Side.SELL, limit_price=price)).broker_order_id
+    trader.fill(order_id, lot)
+    [position] = trader.adapter.fetch_positions()
+    assert position.quantity == -lot
+    assert position.last_price is not None
+    assert position.pnl == (price - position.last_price) * lot
+
+
+@pytest.mark.parametrize("name", ["positions", "orders", "trades"])
+def test_nothing_is_empty_when_the_broker_says_so(name: str, trader: Trader) -> None:
+    assert READS[name][1](trader, trader.adapter) == []
+
+
+FAILURES = ("bad_gateway", "html", "null", "empty", "garbage", "drop", "hang")
+
+
+@each_read
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_read_that_fails_raises_and_is_never_empty(name: str, kind: str, trader: Trader) -> None:
+    endpoint, read = READS[name]
+    trader.adapter.place(trader.order())
+    trader.fault(kind, "*" if name in ("margin", "order", "trades") else endpoint, count=0)
+    order_id_known = trader.truth()
+    assert order_id_known
+    with pytest.raises(BrokerUnavailable) as caught, one_call(trader.adapter, total_seconds=IMPATIENT_SECONDS):
+        read(trader, trader.adapter)
+    assert str(caught.value)
+
+
+@each_read
+def test_a_read_at_a_broker_that_is_down_raises(name: str, trader: Trader) -> None:
+    trader.adapter.place(trader.order())
+    _, grant = trader.log_in()
+    with nobody_listens() as url:
+        cut_off = trader.new_adapter(at=url)
+        cut_off.use_session(grant)
+        with pytest.raises(BrokerUnavailable):
+            READS[name][1](trader, cut_off)
+
+
+@of_the_account
+def test_a_read_with_a_dead_session_asks_for_a_login(name: str, trader: Trader) -> None:
+    trader.adapter.place(trader.order())
+    trader.kill_session()
+    with pytest.raises(SessionExpired):
+        READS[name][1](trader, trader.adapter)
+
+
+@of_the_account
+def test_a_read_over_the_budget_says_when_to_come_again(name: str, trader: Trader) -> None:
+    trader.adapter.place(trader.order())
+    trader.fault("rate_limit", "*", count=0, account=trader.account.user_id)
+    with pytest.raises(RateLimited) as caught:
+        READS[name][1](trader, trader.adapter)
+    assert caught.value.retry_after > timedelta(0)
