@@ -52,10 +52,10 @@ def _mode() -> list[CheckMessage]:
         simulated = [name for name, url in settings.BROKER_URLS.items() if url]
         if simulated:
             found.append(
-                Error(
-                    f"In live mode {', '.join(simulated)} must be reached at the broker's own hosts.",
-                    hint=f"Unset {', '.join(f'MCUBE_{name.upper()}_URL' for name in simulated)}.",
-                    id="mcube.E003",
+                Warning(
+                    f"In live mode {', '.join(simulated)} is not reached at the broker's own hosts.",
+                    hint=f"Unset {', '.join(f'MCUBE_{name.upper()}_URL' for name in simulated)} for real orders.",
+                    id="mcube.W002",
                 )
             )
     return found
@@ -67,7 +67,7 @@ def _secrets() -> list[CheckMessage]:
             Error(
                 "There is no key to encrypt credentials with.",
                 hint="Set MCUBE_ENCRYPTION_KEYS, or unset it to have one made in MCUBE_HOME.",
-                id="mcube.E004",
+                id="mcube.E003",
             )
         ]
     return []

@@ -33,6 +33,8 @@ _MENU = (
         (
             ("Accounts", "account_balance", "brokers.brokeraccount"),
             ("Sessions", "vpn_key", "brokers.sessionstate"),
+            ("Credentials", "key", "credentials.credentialstore"),
+            ("Uses of credentials", "policy", "credentials.credentialaccess"),
             ("Margins", "account_balance_wallet", "brokers.marginsnapshot"),
             ("Positions", "stacked_line_chart", "brokers.positionsnapshot"),
         ),

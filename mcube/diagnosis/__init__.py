@@ -28,6 +28,10 @@ class Finding:
     remedy: str = ""
 
 
+class CheckBroken(Exception):
+    """A check that could not say anything; the message names the cause without a secret."""
+
+
 Check = Callable[[], Iterable[Finding]]
 
 
@@ -64,14 +68,19 @@ def examine(checks: Sequence[tuple[str, Check]], *, on_tables: Sequence[tuple[st
 
 def _make(name: str, check: Check) -> Iterator[Finding]:
     try:
-        yield from check()
-    except Exception as error:  # noqa: BLE001 -- whatever ails the installation, the rest is still told
-        words = (scrub(str(error)).strip().splitlines() or [""])[0]
+        yield from _translated(check)
+    except CheckBroken as broken:
         yield fail(
-            name,
-            f"could not be checked: {type(error).__name__}: {words}",
-            "Mend what the lines above name; then run the doctor again.",
+            name, f"could not be checked: {broken}", "Mend what the lines above name; then run the doctor again."
         )
+
+
+def _translated(check: Check) -> Iterator[Finding]:
+    try:
+        yield from check()
+    except Exception as error:
+        words = (scrub(str(error)).strip().splitlines() or [""])[0]
+        raise CheckBroken(f"{type(error).__name__}: {words}") from error
 
 
 def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
