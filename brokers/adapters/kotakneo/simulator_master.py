@@ -45,6 +45,7 @@ LAST_COLUMN = {"nse_fo": "CASEligible", "bse_fo": "CASEligible"}
 OTHER_LAST_COLUMN = "surveillanceMessage"
 #: Exchange's token of an index -> its display name.
 INDEX_NAMES = {"26000": "NIFTY 50", "26009": "NIFTY BANK", "26037": "NIFTY FIN SERVICE", "1": "BSE SENSEX"}
+UNSTATED_FREEZE_LOTS = 40
 _SERIES = ("EQ", "BE")
 
 
@@ -177,6 +178,12 @@ def _rupees(row: Mapping[str, str], name: str) -> Decimal:
     return max(Decimal(0), paise) / 100
 
 
+def _freeze_quantity(row: Mapping[str, str]) -> int:
+    """What one order may carry; where the file states nothing, forty lots."""
+    stated = int(Decimal(row["lFreezeQty"] or "0")) - 1
+    return stated if stated > 0 else int(row["lLotSize"]) * UNSTATED_FREEZE_LOTS
+
+
 def _cash(exchange: Exchange, row: Mapping[str, str]) -> Contract | None:
     token, symbol = row["pSymbol"], row["pSymbolName"]
     if not row["pISIN"] and token in INDEX_NAMES:
@@ -201,7 +208,7 @@ def _cash(exchange: Exchange, row: Mapping[str, str]) -> Contract | None:
         series=row["pGroup"],
         isin=row["pISIN"],
         tick_size=_rupees(row, "dTickSize"),
-        freeze_quantity=max(1, int(Decimal(row["lFreezeQty"])) - 1),
+        freeze_quantity=_freeze_quantity(row),
         base_price=(_rupees(row, "dHighPriceRange") + _rupees(row, "dLowPriceRange")) / 2,
         lower_band=_rupees(row, "dLowPriceRange"),
         upper_band=_rupees(row, "dHighPriceRange"),
@@ -223,7 +230,7 @@ def _derivative(exchange: Exchange, row: Mapping[str, str]) -> Contract:
         right=OptionRight(row["pOptionType"]) if option else None,
         lot_size=int(row["lLotSize"]),
         tick_size=_rupees(row, "dTickSize"),
-        freeze_quantity=max(1, int(Decimal(row["lFreezeQty"])) - 1),
+        freeze_quantity=_freeze_quantity(row),
         base_price=_rupees(row, "pScripBasePrice"),
         lower_band=_rupees(row, "dLowPriceRange"),
         upper_band=_rupees(row, "dHighPriceRange"),
