@@ -45,7 +45,7 @@ def test_a_limit_order_at_the_ask_is_filled_at_the_ask(market: Market) -> None:
 def test_an_order_below_the_market_rests_until_the_price_comes(market: Market) -> None:
     order = market.place(price="45")
     market.pass_time(5)
-    assert order.state is State.OPEN
+    assert [order.state] == [State.OPEN]
 
     market.pin("44.90")
 
@@ -55,7 +55,7 @@ def test_an_order_below_the_market_rests_until_the_price_comes(market: Market) -
 
 def test_a_sell_order_above_the_market_rests_until_the_price_comes(market: Market) -> None:
     order = market.place(side=Side.SELL, price="55")
-    assert order.state is State.OPEN
+    assert [order.state] == [State.OPEN]
 
     market.pin("55.10")
 
@@ -65,10 +65,10 @@ def test_a_sell_order_above_the_market_rests_until_the_price_comes(market: Marke
 def test_a_stop_order_waits_for_its_trigger_and_then_works_as_a_limit_order(market: Market) -> None:
     order = market.place(price="56", trigger="55")
     market.pass_time(3)
-    assert order.state is State.TRIGGER_PENDING
+    assert [order.state] == [State.TRIGGER_PENDING]
 
     market.pin("60")
-    assert order.state is State.OPEN, "triggered, but its limit is below the market"
+    assert [order.state] == [State.OPEN], "triggered, but its limit is below the market"
 
     market.pin("55.50")
     assert order.state is State.FILLED
@@ -125,7 +125,7 @@ def test_an_order_walks_from_received_over_open_to_filled_with_the_delays_set(ma
     market = markets.open(settings=ExchangeSettings(moving=False, ack_seconds=2, visible_seconds=1, fill_seconds=3))
     market.pin("50")
     order = market.place(price="60")
-    assert order.state is State.RECEIVED
+    assert [order.state] == [State.RECEIVED]
     assert market.exchange.orders(market.account) == []
 
     market.pass_time(1)

@@ -79,7 +79,7 @@ def test_the_second_closing_order_opens_a_position_and_blocks_margin(market: Mar
 def test_a_bought_option_costs_its_premium_and_a_sold_one_blocks_margin(market: Market) -> None:
     market.place(price="60")
     bought = market.exchange.funds(market.account)
-    assert (bought.realized, bought.used) == (-65 * Decimal("50.05"), 0)
+    assert (bought.realized, bought.used) == (-65 * Decimal("50.05"), Decimal(0))
 
     market.place(side=Side.SELL, price="40", quantity=130)
 
