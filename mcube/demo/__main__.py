@@ -10,6 +10,9 @@ import time
 
 import django
 
+#: Columns of the tables when the output is no terminal.
+WIDTH = 150
+
 
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
@@ -22,7 +25,7 @@ def main() -> int:
     from mcube.demo.session import Session
     from mcube.supervisor import StartFailed
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: interrupted.set())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,14 +12,17 @@ import httpx
 from django.conf import settings
 
 from brokers import instruments
+from brokers.clock import configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.enums import InstrumentKind, OptionRight, Side
 from brokers.domain.instruments import Instrument
 from brokers.factory import BrokerFactory
+from brokers.models import InstrumentRecord
 
 UNDERLYING = "NIFTY"
 #: Strikes of the strangle, rupees from the future's price.
 DISTANCE = Decimal(300)
+TIME_TO_EXPIRY = timedelta(days=7)
 #: Away from the market: an order that rests there does not trade by itself.
 FAR = Decimal("0.04")
 #: Through the market: an order at this price trades at once.
@@ -52,18 +56,22 @@ class Market:
         return cls(next(name for name, spec in specs().items() if spec.capabilities.echoes_client_tag is echoes_tag))
 
     def strangle_and_future(self) -> tuple[Instrument, Instrument, Instrument]:
-        """A call above and a put below the future of the nearest month, and that future."""
-        listed = [row for row in self._listed() if row.underlying == UNDERLYING and row.expiry is not None]
-        future = min((row for row in listed if row.kind is InstrumentKind.FUTURE), key=lambda row: str(row.expiry))
-        middle = self._quote(future)
-        options = [row for row in listed if row.expiry == future.expiry and row.strike is not None]
+        """A call above and a put below the future of the nearest month that has a week to go, and that future.
 
-        def nearest(right: OptionRight, strike: Decimal) -> Instrument:
-            return min(
-                (row for row in options if row.right is right), key=lambda row: abs((row.strike or Decimal(0)) - strike)
-            )
-
-        return nearest(OptionRight.CALL, middle + DISTANCE), nearest(OptionRight.PUT, middle - DISTANCE), future
+        :raises LookupError: the instruments of today do not list them.
+        """
+        listed = InstrumentRecord.objects.filter(edition__is_current=True, underlying=UNDERLYING)
+        soonest = trading_day(configured_clock().now()) + TIME_TO_EXPIRY
+        future = listed.filter(kind=InstrumentKind.FUTURE, expiry__gte=soonest).order_by("expiry").first()
+        if future is None:
+            raise LookupError(f"The instruments of today list no future of {UNDERLYING}.")
+        middle = self._quote(self.find(future.symbol))
+        options = listed.filter(kind=InstrumentKind.OPTION, expiry=future.expiry)
+        call = options.filter(right=OptionRight.CALL, strike__gte=middle + DISTANCE).order_by("strike").first()
+        put = options.filter(right=OptionRight.PUT, strike__lte=middle - DISTANCE).order_by("-strike").first()
+        if call is None or put is None:
+            raise LookupError(f"The instruments of today list no strangle around {middle} of {UNDERLYING}.")
+        return self.find(call.symbol), self.find(put.symbol), self.find(future.symbol)
 
     def find(self, symbol: str) -> Instrument:
         return instruments.lookup().resolve(symbol)
@@ -104,9 +112,6 @@ class Market:
         if quote.last_price is None:
             raise LookupError(f"{self.broker} states no price of {instrument.symbol}.")
         return quote.last_price
-
-    def _listed(self) -> list[Instrument]:
-        return instruments.lookup().search(UNDERLYING, limit=5000)
 
     @staticmethod
     def _on_tick(instrument: Instrument, price: Decimal) -> Decimal:

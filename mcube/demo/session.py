@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+import httpx
+
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Side
+from brokers.domain.errors import BrokerError
 from brokers.domain.instruments import Instrument
 from brokers.domain.order_states import IntentState
 from brokers.models import (
@@ -74,7 +77,7 @@ class Session:
         try:
             for step in steps:
                 step()
-        except DidNotHappen as error:
+        except (DidNotHappen, BrokerError, LookupError, httpx.HTTPError) as error:
             self.checks[str(error)] = False
 
     def log_in(self) -> None:
@@ -93,21 +96,29 @@ class Session:
         self.until("every broker's instruments of today are loaded", lambda: loaded.count() == len(self.accounts))
 
     def take_snapshots(self) -> None:
-        """Margins and positions of one slot, now."""
+        """Margins and positions of one slot; a slot that could not be read is a row that says so, and the next is tried."""
         self.tell("Taking margins and positions")
+        when = "after" if self.margins else "before"
+        self.until(f"{when} trading, every account's margin and positions are rows of one slot", self.slot_is_taken)
+
+    def slot_is_taken(self) -> bool:
         slot = configured_clock().now().replace(microsecond=0)
         for account in self.accounts.values():
             call = {"broker": account.broker, "account": account.name, "slot_at": slot.isoformat()}
             snapshots.snapshot_margin.delay(**call)
             snapshots.snapshot_positions.delay(**call)
-        margins = MarginSnapshot.objects.filter(slot_at=slot, status=Snapshot.Status.OK).select_related("account")
-        positions = PositionSnapshot.objects.filter(slot_at=slot, status=Snapshot.Status.OK).select_related("account")
+        margins = MarginSnapshot.objects.filter(slot_at=slot).select_related("account")
+        positions = PositionSnapshot.objects.filter(slot_at=slot).select_related("account")
         self.until(
-            f"margins and positions of {slot:%H:%M:%S} UTC are rows",
+            f"a worker looked at the slot of {slot:%H:%M:%S} UTC",
             lambda: margins.count() == positions.count() == len(self.accounts),
+            note=False,
         )
+        if any(row.status != Snapshot.Status.OK for row in (*margins, *positions)):
+            return False
         self.margins += list(margins)
         self.positions += list(positions)
+        return True
 
     def compare_margins(self) -> None:
         best = max(self.margins, key=lambda row: row.available or Decimal(0))
@@ -169,6 +180,13 @@ class Session:
 
     def hold_ledger_against_truth(self) -> None:
         self.truth = self.options.truth() + self.futures.truth()
+        self.checks[f"what was enqueued {DELIVERIES} times was sent once"] = all(
+            intent.attempts.count() == 1 for intent in self.intents()
+        )
+        known = set(
+            BrokerOrder.objects.filter(origin=BrokerOrder.Origin.OURS).values_list("broker_order_id", flat=True)
+        )
+        self.checks["every order the ledger knows is at the exchange"] = known <= {one.order_id for one in self.truth}
         for market in (self.options, self.futures):
             sent = OrderIntent.objects.filter(account__broker=market.broker, kind="PLACE", attempts__isnull=False)
             accepted = [order for order in self.truth if order.broker == market.broker]
@@ -211,8 +229,8 @@ class Session:
     def order(self, client_order_id: str) -> BrokerOrder:
         return BrokerOrder.objects.get(attempt__intent__client_order_id=client_order_id)
 
-    def until(self, what: str, condition: Callable[[], bool], *, sync: bool = False) -> None:
-        """Wait for the condition and note it as a check; ``sync`` has the books read meanwhile.
+    def until(self, what: str, condition: Callable[[], bool], *, sync: bool = False, note: bool = True) -> None:
+        """Wait for the condition and ``note`` it as a check; ``sync`` has the books read meanwhile.
 
         :raises DidNotHappen: it did not come about in time.
         """
@@ -228,4 +246,5 @@ class Session:
                 for account in self.accounts.values():
                     orders.sync_orders.delay(broker=account.broker, account=account.name)
             pause.wait(0.1)
-        self.checks[what] = True
+        if note:
+            self.checks[what] = True
