@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterable
+from difflib import SequenceMatcher, get_close_matches
+from os.path import commonprefix
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Length
@@ -35,12 +37,20 @@ def nearest(edition_id: int, text: str, exchange: Exchange | None, count: int = 
     symbols = records.order_by("symbol").values_list("symbol", flat=True)
     found: list[str] = []
     for length in _prefix_lengths(len(text)):
-        pool = dict.fromkeys([*found, *symbols.filter(symbol__startswith=text[:length])[:_POOL]])
-        found = get_close_matches(text, pool, n=count, cutoff=0.7)
+        found = _most_like(text, [*found, *symbols.filter(symbol__startswith=text[:length])[:_POOL]], 0.7)[:count]
         if len(found) == count:
             return found
-    pool = dict.fromkeys([*found, *symbols.filter(symbol__contains=text[1:5])[:_POOL]])
-    return get_close_matches(text, pool, n=count, cutoff=0.6)
+    return _most_like(text, [*found, *symbols.filter(symbol__contains=text[1:5])[:_POOL]], 0.6)[:count]
+
+
+def _most_like(text: str, symbols: Iterable[str], cutoff: float) -> list[str]:
+    """The likest first; of those equally like, the ones that begin like ``text`` the longest."""
+
+    def rank(symbol: str) -> tuple[float, int, str]:
+        beginning = len(commonprefix([symbol, text]))  # noqa: RUF071 -- characters are what is meant
+        return -SequenceMatcher(None, symbol, text).ratio(), -beginning, symbol
+
+    return sorted(get_close_matches(text, dict.fromkeys(symbols), n=20, cutoff=cutoff), key=rank)
 
 
 def _prefix_lengths(length: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def test_figures_come_from_the_master_that_states_them() -> None:
     ("figure", "other"),
     [("lot_size", 75), ("tick_size", Decimal("0.05")), ("freeze_quantity", 1), ("upper_band", Decimal(800))],
 )
-def test_where_two_masters_disagree_none_is_taken_and_it_is_reported(figure: str, other: object) -> None:
+def test_where_two_masters_disagree_none_is_taken_and_it_is_reported(figure: str, other: Any) -> None:
     one = option("X", tick_size=Decimal("0.10"), freeze_quantity=1800)
     two = option("X", **{"tick_size": Decimal("0.10"), "freeze_quantity": 1800, figure: other})
     found, problems = merged(master("alpha", [one]), master("beta", [two]))

@@ -1,0 +1,126 @@
+"""Loads real masters in a process of its own and prints what it cost: ``python -m tests.support.full_load DATA``.
+
+The process is new, so that its memory is this load's alone. DATABASE_URL and MCUBE_HOME say where it loads.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+DAY = date(2026, 7, 30)
+
+
+def breeze(data: Path) -> Iterator[Any]:
+    from brokers.adapters.breeze import master
+
+    yield from master.read((data / "breeze" / "SecurityMaster-2026-07-30.zip").read_bytes())
+
+
+def kotakneo(data: Path) -> Iterator[Any]:
+    from brokers.adapters.kotakneo import master
+
+    folder = data / "kotak-neo"
+    for segment, file in (
+        ("nse_fo", folder / "reconstructed" / "nse_fo-2026-07-30.RECONSTRUCTED.csv.gz"),
+        ("nse_cm", folder / "nse_cm-2025-12-29.csv.gz"),
+    ):
+        yield from master.parse(gzip.decompress(file.read_bytes()), segment, today=DAY)
+
+
+def main(data: Path) -> dict[str, Any]:
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    from brokers.models import InstrumentListing, InstrumentMaster, InstrumentRecord
+
+    call_command("migrate", verbosity=0)
+    cost = _load(data)
+    cost["rows"] = sum(InstrumentMaster.objects.values_list("row_count", flat=True))
+    cost["records"] = InstrumentRecord.objects.count()
+    cost["merged"] = InstrumentListing.objects.count() - cost["records"]
+    return cost | _look_up() | _symbols()
+
+
+def _load(data: Path) -> dict[str, Any]:
+    from brokers import instruments
+    from brokers.models import BrokerAccount
+    from tests.support.masters import MarketClock, reading
+
+    started, cpu = time.perf_counter(), time.process_time()
+    for broker, rows in (("breeze", breeze), ("kotakneo", kotakneo)):
+        adapter = reading(lambda rows=rows: rows(data))  # type: ignore[misc]
+        instruments.refresh(BrokerAccount(broker=broker), adapter=adapter, clock=MarketClock(DAY))
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def _look_up() -> dict[str, float]:
+    """Milliseconds of one look-up that the process has not made before, and of one that it has."""
+    from brokers import instruments
+    from brokers.domain.enums import Exchange
+    from brokers.models import InstrumentListing
+
+    store = instruments.lookup()
+    listed = list(InstrumentListing.objects.select_related("instrument").order_by("broker", "key")[::250])
+    names = [(row.instrument.symbol, Exchange(row.instrument.exchange)) for row in listed]
+    names = [name for name in names if name[1].is_derivative]
+    store.resolve("NIFTY")
+    return {
+        "resolve_ms": _each_ms(lambda name: store.resolve(*name), names),
+        "find_ms": _each_ms(lambda row: store.find(row.broker, row.key), listed),
+        "again_ms": _each_ms(lambda name: store.resolve(*name), names),
+    }
+
+
+def _each_ms(question: Any, asked: list[Any]) -> float:
+    started = time.perf_counter()
+    for each in asked:
+        assert question(each) is not None
+    return (time.perf_counter() - started) * 1000 / len(asked)
+
+
+def _symbols() -> dict[str, int]:
+    """How many of the exchange's own symbols the convention builds alike."""
+    from brokers.domain.enums import OptionRight
+    from brokers.instruments.symbols import derivative_symbol, monthly_expiries
+    from brokers.models import InstrumentRecord
+
+    listed = InstrumentRecord.objects.filter(exchange="NFO", listings__broker="kotakneo").values_list(
+        "symbol", "underlying", "expiry", "strike", "right"
+    )
+    rows = [(symbol, name, expiry, strike, right) for symbol, name, expiry, strike, right in listed if expiry]
+    expiries: dict[str, set[date]] = {}
+    for _, underlying, expiry, _, _ in rows:
+        expiries.setdefault(underlying, set()).add(expiry)
+    monthly = {underlying: monthly_expiries(days) for underlying, days in expiries.items()}
+    wrong = sum(
+        symbol
+        != derivative_symbol(
+            underlying,
+            expiry,
+            is_monthly=expiry in monthly[underlying],
+            strike=strike,
+            right=OptionRight(right) if right else None,
+        )
+        for symbol, underlying, expiry, strike, right in rows
+    )
+    return {"symbols": len(rows), "symbols_built_otherwise": wrong}
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
+    sys.stdout.write(json.dumps(main(Path(sys.argv[1]))) + "\n")
