@@ -73,7 +73,6 @@ class _Process:
 
     def restart(self, timeout: int = 10) -> None:
         self.child.stop(timeout)
-        self.child.log.unlink(missing_ok=True)
         self.child.start()
         self.ready()
 

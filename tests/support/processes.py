@@ -66,6 +66,7 @@ class Child:
         self.command = list(command)
         self.log = log
         self.environment = dict(environment or {})
+        self._log_starts_at = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -75,6 +76,7 @@ class Child:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_starts_at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
                 self.command,
@@ -109,7 +111,8 @@ class Child:
         self._process.wait(STOP_SECONDS)
 
     def read_log(self) -> str:
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
+        """What it wrote since it was last started."""
+        return self.log.read_bytes()[self._log_starts_at :].decode(errors="replace") if self.log.exists() else ""
 
 
 class Valkey(Child):

@@ -109,7 +109,7 @@ class Stack:
         )
 
     def start(self, name: str, command: processes.Command, environment: Mapping[str, str] | None = None) -> Child:
-        child = Child(
+        child = self.children.get(name) or Child(
             name,
             command,
             log=self.home / "logs" / f"{name}.log",
@@ -139,7 +139,7 @@ class Stack:
         """Whether the worker of a queue takes messages from it now."""
         return "ready." in self.children[f"worker-{queue}"].read_log()
 
-    def do(self, action: str, **arguments: Any) -> Any:
+    def do(self, action: str, /, **arguments: Any) -> Any:
         """Have the strategy's process do one of ``tests.support.strategy``'s actions.
 
         :raises StrategyError: it raised.
@@ -155,6 +155,12 @@ class Stack:
         if "error" in answer:
             raise StrategyError(answer["kind"], answer["error"])
         return answer["value"]
+
+    def waiting(self, queue: str) -> int:
+        """Messages that the workers of a queue have not taken, and polls that they have not finished."""
+        with redis.Redis.from_url(self.redis_url, decode_responses=True) as client:
+            lists = [queue, *client.scan_iter(f"{queue}\x06\x16*")]
+            return sum(int(client.llen(name)) for name in lists)
 
     def intent(self, client_order_id: str) -> dict[str, Any]:
         found: dict[str, Any] = next(one for one in self.do("intents") if one["client_order_id"] == client_order_id)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import django
@@ -20,21 +22,27 @@ def action(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+#: Longer than any test keeps a worker away.
+LIVES = timedelta(minutes=3)
+
+
 @action
 def place(**order: Any) -> dict[str, Any]:
+    from brokers.clock import configured_clock
     from tasks.orders import place_order
 
+    order.setdefault("not_after", (configured_clock().now() + LIVES).isoformat())
     placed = place_order.delay(**order)
     return {"intent_id": placed.intent_id, "client_order_id": placed.client_order_id, "task_id": placed.id}
 
 
 @action
-def place_quietly(**order: Any) -> dict[str, Any]:
+def place_quietly(**order: Any) -> int:
     """Record an order without ringing for it, as when the process dies in between."""
     from brokers.ledger import operations
 
     intent = operations.record_place(**order)
-    return {"intent_id": intent.pk}
+    return int(intent.pk)
 
 
 @action
@@ -135,6 +143,19 @@ def find(symbol: str) -> list[dict[str, Any]]:
         {"symbol": one.symbol, "lot_size": one.lot_size, "tick_size": str(one.tick_size)}
         for one in instruments.lookup().search(symbol)
     ]
+
+
+@action
+def resting_price(broker: str, symbol: str) -> str:
+    """A limit at which a buy order rests: a little below the market, on the tick."""
+    from brokers.factory import BrokerFactory
+
+    gateway = BrokerFactory.get_broker(broker)
+    gateway.login()
+    instrument = gateway.resolve(symbol)
+    last = gateway.get_quote(symbol).last_price
+    assert last is not None
+    return str(instrument.round_to_tick(last * Decimal("0.98"), up=False))
 
 
 @action
