@@ -248,7 +248,7 @@ def _send(intent: OrderIntent, attempt: OrderAttempt, operation: Operation, gate
         try:
             ack = gateway.transmit(operation)
             trace.raise_interruption()
-            settlement = _acked(intent, ack)
+            settlement = _acked(ack, trace)
         except BrokerError as error:
             settlement = classify(error, trace)
         except BaseException as error:
@@ -281,13 +281,13 @@ def classify(error: BrokerError, trace: WireTrace) -> Settlement:
     )
 
 
-def _acked(intent: OrderIntent, ack: OrderAck) -> Settlement:
+def _acked(ack: OrderAck, trace: WireTrace) -> Settlement:
     return Settlement(
         outcome=AttemptOutcome.ACKED,
         state=IntentState.WORKING,
         cause=f"the broker took it as {ack.broker_order_id}",
         text=ack.message,
-        evidence=ack.evidence,
+        evidence=ack.evidence or (trace.last.evidence() if trace.last else None),
         broker_order_id=ack.broker_order_id,
     )
 
