@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from brokers.simulator.server import PortTaken, run
+from brokers.simulator.server import HOST, PortTaken, run
 
 
 def main() -> int:
@@ -14,6 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m brokers.simulator", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="MCUBE_HOME: holds the clock and the truth log")
     parser.add_argument("--port", type=int, required=True, help="port of the first face; the others follow; 0: any")
+    parser.add_argument("--host", default=HOST, help="address to listen on; anything but loopback is open to all")
     parser.add_argument("--master-dir", type=Path, help="folder with real instrument masters to serve and trade")
     parser.add_argument("--unlimited", action="store_true", help="do not enforce the brokers' call limits")
     parser.add_argument("--broker", action="append", default=[], help="serve only this broker's face; may be repeated")

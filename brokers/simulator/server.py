@@ -112,8 +112,8 @@ def listed_contracts(faces: Iterable[ModuleType], master_dir: Path | None) -> li
     return contracts
 
 
-def bind(port: int) -> socket.socket:
-    """A listening socket on loopback; port 0 takes any.
+def bind(port: int, host: str = HOST) -> socket.socket:
+    """A listening socket, on loopback unless told otherwise; port 0 takes any.
 
     :raises PortTaken: somebody else listens there.
     """
@@ -121,11 +121,11 @@ def bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         raise PortTaken(
-            f"Port {port} on {HOST} is taken ({error.strerror}); stop what listens there or choose another port."
+            f"Port {port} on {host} is taken ({error.strerror}); stop what listens there or choose another port."
         ) from error
     listener.listen(BACKLOG)
     return listener
@@ -142,7 +142,7 @@ def run(
     :raises ValueError: ``master_dir`` holds no master, or a name is no broker's.
     """
     faces = modules(brokers)
-    sockets = {name: bind(port + number if port else 0) for number, name in enumerate(specs()) if name in faces}
+    sockets = {name: bind(port + number if port else 0, host) for number, name in enumerate(specs()) if name in faces}
     exchange = SimulatedExchange(
         home,
         settings=ExchangeSettings(limits=not unlimited),
