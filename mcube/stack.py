@@ -112,16 +112,16 @@ def running(console: Console, *, interrupted: Callable[[], bool] = lambda: False
     :raises CannotStart: something is in the way; nothing was started.
     :raises StartFailed: a process did not come up; nothing is left running.
     """
-    check()
     with only_one():
-        call_command("prepare", tell=console.print)
+        check()
+        call_command("prepare", tell=console.out)
         connection.close()
-        supervisor = Supervisor(logs=settings.HOME / "logs", tell=console.print)
+        supervisor = Supervisor(logs=settings.HOME / "logs", tell=console.out)
         try:
             with console.status("Starting"):
                 supervisor.start(
                     members(),
-                    on_ready=lambda process: console.print(f"  {process.name} is ready"),
+                    on_ready=lambda process: console.out(f"  {process.name} is ready"),
                     interrupted=interrupted,
                 )
             yield supervisor
@@ -134,7 +134,7 @@ def overview() -> str:
     env = settings.ENV
     lines = {
         "Web admin": f"http://{LOOPBACK}:{env.web_port}/admin/",
-        "Flower": f"http://{LOOPBACK}:{env.flower_port}/ (user mcube, password in {settings.HOME / 'keys'})",
+        "Flower": f"http://{LOOPBACK}:{env.flower_port}/ (user mcube, password in {_flower_password_place()})",
         "Workers": ", ".join(processes.queues()),
         "Queue": queue_shown(),
         "Database": database_shown(),
@@ -186,6 +186,12 @@ def queue_shown() -> str:
     """The queue server without its password."""
     kind = "embedded Valkey" if uses_embedded_queue() else "Redis"
     return f"{kind} {_shown(settings.REDIS_URL)}"
+
+
+def _flower_password_place() -> str:
+    if settings.ENV.flower_password.get_secret_value():
+        return "MCUBE_FLOWER_PASSWORD"
+    return str(settings.HOME / "keys" / "flower-password")
 
 
 def _queue_server() -> list[Process]:

@@ -32,11 +32,11 @@ def main() -> int:
     began = time.monotonic()
     try:
         with stack.running(console, interrupted=interrupted.is_set):
-            session = Session(tell=console.print, interrupted=interrupted.is_set)
+            session = Session(tell=console.out, interrupted=interrupted.is_set)
             session.run()
             report.show(console, session)
     except (stack.CannotStart, StartFailed, CommandError) as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red", markup=False)
         return 1
     held = session.held
     verdict = "[green]Everything held.[/green]" if held else "[red]Not everything held; see the crosses above.[/red]"

@@ -24,11 +24,11 @@ class Command(BaseCommand):
             signal.signal(number, lambda _number, _frame: ended.set())
         try:
             with stack.running(console, interrupted=ended.is_set):
-                console.print(stack.overview())
-                console.print("Ctrl-C stops everything.")
+                console.out(stack.overview())
+                console.out("Ctrl-C stops everything.")
                 while not ended.wait(3600):
                     pass
-                console.print("\nStopping; orders under way are finished first.")
+                console.out("\nStopping; orders under way are finished first.")
         except (stack.CannotStart, StartFailed) as error:
             raise CommandError(str(error)) from error
-        console.print("Everything is stopped.")
+        console.out("Everything is stopped.")
