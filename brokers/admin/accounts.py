@@ -16,7 +16,7 @@ from django.urls import reverse
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display
+from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display, told
 from brokers.admin.display import SESSION_COLOURS
 from brokers.clock import configured_clock
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
@@ -24,7 +24,16 @@ from brokers.domain.redaction import scrub
 from brokers.models import BrokerAccount, SessionState
 
 #: What a person reads of a session; its details and lease are the system's own.
-SESSION_FIELDS = ("status", "message", "version", "opened_at", "expires_at", "last_used_at", "failures", "retry_at")
+SESSION_FIELDS = (
+    "status",
+    "told_message",
+    "version",
+    "opened_at",
+    "expires_at",
+    "last_used_at",
+    "failures",
+    "retry_at",
+)
 
 
 class TokenForm(BaseDialogForm):  # type: ignore[misc]
@@ -58,7 +67,8 @@ END: dict[str, Any] = {
 
 class SessionInline(ReadOnly, StackedInlineAdmin):
     model = SessionState
-    fields = SESSION_FIELDS
+    fields = readonly_fields = SESSION_FIELDS
+    told_message = told("message")
     extra = 0
     can_delete = False
     verbose_name = verbose_name_plural = "session"
@@ -157,7 +167,8 @@ class BrokerAccountAdmin(ModelAdmin):
 
 @admin.register(SessionState)
 class SessionStateAdmin(ReadOnly, ModelAdmin):
-    list_display = ("account", "status_label", "opened_at", "expires_at", "failures", "retry_at", "message")
+    list_display = ("account", "status_label", "opened_at", "expires_at", "failures", "retry_at", "told_message")
+    told_message = told("message")
     list_filter = ("status", "account__broker")
     search_fields = ("account__name", "account__broker")
     list_select_related = ("account",)

@@ -13,6 +13,8 @@ from django.http import HttpRequest
 from unfold import decorators
 from unfold.paginator import InfinitePaginator
 
+from brokers.domain.redaction import scrub
+
 if TYPE_CHECKING:
     # The theme has no types; its classes are Django's with more attributes.
     from django.contrib.admin import StackedInline, TabularInline
@@ -34,6 +36,7 @@ __all__ = [
     "TabularInlineAdmin",
     "action",
     "display",
+    "told",
     "vocabulary",
 ]
 
@@ -46,6 +49,16 @@ def display(
     """A column; ``label`` gives the colour of each value."""
     decorated: Callable[[F], F] = decorators.display(description=description, label=label, ordering=ordering)
     return decorated
+
+
+def told(field: str) -> Callable[[Any, Model], str]:
+    """A column of free words, which are searched for secrets once more before a person reads them."""
+
+    @display(description=field.replace("_", " "))
+    def show(_page: Any, row: Model) -> str:
+        return scrub(getattr(row, field))
+
+    return show
 
 
 def action(

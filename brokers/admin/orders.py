@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, vocabulary
+from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, told, vocabulary
 from brokers.admin.display import INTENT_COLOURS, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
 from brokers.admin.timeline import order_page
 from brokers.domain.enums import Exchange, Mode, OrderStatus, Side
@@ -33,7 +33,8 @@ class AttemptInline(ReadOnlyInline):
 
 class EventInline(ReadOnlyInline):
     model = OrderEvent
-    fields = ("sequence", "at", "from_state", "to_state", "actor", "cause", "proof")
+    fields = ("sequence", "at", "from_state", "to_state", "actor", "told_cause", "proof")
+    told_cause = told("cause")
     verbose_name_plural = "events"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -52,7 +53,7 @@ class OrderIntentAdmin(LongTableAdmin):
         "asked_for",
         "asked_price",
         "progress",
-        "closed_reason",
+        "told_closed_reason",
         "strategy",
         "client_order_id",
     )
@@ -62,6 +63,7 @@ class OrderIntentAdmin(LongTableAdmin):
     list_select_related = ("account",)
     date_hierarchy = "trading_day"
     inlines = (AttemptInline, EventInline)
+    told_closed_reason = told("closed_reason")
     change_form_outer_before_template = "admin/brokers/timeline.html"
     fieldsets = (
         (
@@ -70,7 +72,7 @@ class OrderIntentAdmin(LongTableAdmin):
                 "fields": (
                     ("account", "mode"),
                     ("kind", "state"),
-                    "closed_reason",
+                    "told_closed_reason",
                     ("client_order_id", "client_tag"),
                     ("strategy", "trading_day"),
                     ("exchange", "symbol"),
@@ -149,6 +151,7 @@ class BrokerOrderAdmin(LongTableAdmin):
     list_select_related = ("account",)
     date_hierarchy = "trading_day"
     inlines = (FillInline,)
+    told_reason = told("reason")
     fieldsets = (
         (
             None,
@@ -163,7 +166,7 @@ class BrokerOrderAdmin(LongTableAdmin):
                     ("order_type", "limit"),
                     ("trigger", "average"),
                     ("status", "broker_status"),
-                    "reason",
+                    "told_reason",
                     ("placed_at", "first_seen_at"),
                     "last_seen_at",
                 )

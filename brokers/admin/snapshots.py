@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display
+from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, told
 from brokers.admin.display import SNAPSHOT_COLOURS, facts, price, rupees
 from brokers.models import MarginSnapshot, PositionLine, PositionSnapshot
 from brokers.models.snapshots import Snapshot
@@ -19,6 +19,7 @@ class SnapshotAdmin(LongTableAdmin):
     search_fields = ("account__name", "error")
     list_select_related = ("account",)
     date_hierarchy = "slot_at"
+    told_error = told("error")
 
     @display(description="status", label=SNAPSHOT_COLOURS)
     def outcome(self, obj: Snapshot) -> tuple[str, str]:
@@ -27,11 +28,11 @@ class SnapshotAdmin(LongTableAdmin):
 
 @admin.register(MarginSnapshot)
 class MarginSnapshotAdmin(SnapshotAdmin):
-    list_display = ("slot_at", "account", "outcome", "available_now", "used_now", "total_now", "taken_at", "error")
+    list_display = ("slot_at", "account", "outcome", "available_now", "used_now", "total_now", "taken_at", "told_error")
     fields = (
         ("account", "status"),
         ("slot_at", "taken_at"),
-        "error",
+        "told_error",
         ("available_now", "used_now"),
         "total_now",
         ("cash_now", "collateral_now"),
@@ -83,8 +84,8 @@ class PositionLineInline(ReadOnlyInline):
 
 @admin.register(PositionSnapshot)
 class PositionSnapshotAdmin(SnapshotAdmin):
-    list_display = ("slot_at", "account", "outcome", "open_lines", "profit", "taken_at", "error")
-    fields = (("account", "status"), ("slot_at", "taken_at"), "error", "profit")
+    list_display = ("slot_at", "account", "outcome", "open_lines", "profit", "taken_at", "told_error")
+    fields = (("account", "status"), ("slot_at", "taken_at"), "told_error", "profit")
     inlines = (PositionLineInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

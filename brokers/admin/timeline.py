@@ -29,6 +29,8 @@ class OrderPage:
     """One intent with the broker's order it concerns, its cancels and modifies, and all their moments."""
 
     broker_order: BrokerOrder | None
+    #: The broker's words on that order.
+    reason: str
     others: list[OrderIntent]
     moments: list[Moment]
     warning: str
@@ -47,7 +49,13 @@ def order_page(intent: OrderIntent) -> OrderPage:
         others = [other for other in order.mutations.all() if other.pk != intent.pk]
         moments += map(_other, others)
     moments.sort(key=lambda moment: moment.at)
-    return OrderPage(broker_order=order, others=others, moments=moments, warning=_warning(intent, attempts))
+    return OrderPage(
+        broker_order=order,
+        reason=scrub(order.reason) if order else "",
+        others=others,
+        moments=moments,
+        warning=_warning(intent, attempts),
+    )
 
 
 def _broker_order(intent: OrderIntent) -> BrokerOrder | None:

@@ -146,7 +146,9 @@ def snapshots(owner: BrokerAccount, *, slot_at: datetime = NOON, error: str = ""
         "error": error,
         "created_at": slot_at,
     }
-    money = {} if error else {"available": Decimal("1234567.5"), "used": Decimal("250000"), "total": Decimal("1484567.5")}
+    money = (
+        {} if error else {"available": Decimal("1234567.5"), "used": Decimal("250000"), "total": Decimal("1484567.5")}
+    )
     MarginSnapshot.objects.create(**common, **money, details={} if error else {"Net": "1234567.50"})
     held = PositionSnapshot.objects.create(**common, pnl=None if error else Decimal("-1875.25"))
     if error:

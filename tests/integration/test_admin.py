@@ -1,0 +1,317 @@
+"""The admin's pages: what they show, what they cost, and what nobody can do there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from brokers.admin.display import age, price, rupees
+from brokers.clock import configured_clock
+from brokers.models import BrokerAccount, BrokerOrder, MarginSnapshot, OrderIntent, SessionState, SpecialDay
+from tests.integration import admin_rows
+from tests.integration.admin_rows import NOON
+
+pytestmark = pytest.mark.django_db
+
+READ_ONLY = [
+    "sessionstate",
+    "marginsnapshot",
+    "positionsnapshot",
+    "orderintent",
+    "brokerorder",
+    "tradefill",
+    "instrumentrecord",
+    "instrumentmaster",
+]
+LISTS = ["brokeraccount", *READ_ONLY, "sessionrule", "specialday"]
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(settings: Any, tmp_path: Path) -> None:
+    settings.STATIC_ROOT = tmp_path
+    settings.HOME = tmp_path
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # these tests are not about it
+    settings.REDIS_URL = "redis://:planted-redis-password@127.0.0.1:1/0"  # nobody listens there
+    configured_clock().set(NOON + timedelta(minutes=10))  # type: ignore[union-attr]
+
+
+def list_url(model: str) -> str:
+    return reverse(f"admin:brokers_{model}_changelist")
+
+
+def page_url(row: Any) -> str:
+    return reverse(f"admin:brokers_{row._meta.model_name}_change", args=[row.pk])
+
+
+def text(client: Client, url: str) -> str:
+    answer = client.get(url)
+    assert answer.status_code == 200, (url, answer.status_code)
+    return answer.content.decode()
+
+
+def queries(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(url).status_code == 200
+    return len(captured)
+
+
+def fill(count: int, *, start: int = 0) -> None:
+    """``count`` rows of everything that grows."""
+    for number in range(start, start + count):
+        owner = admin_rows.account(f"account-{number}")
+        placed = admin_rows.intent(owner, number)
+        admin_rows.book_order(owner, number, of=placed)
+        admin_rows.snapshots(owner)
+
+
+@pytest.mark.parametrize("model", LISTS)
+def test_a_list_costs_the_same_queries_for_one_row_and_for_twenty(admin_client: Client, model: str) -> None:
+    admin_rows.market()
+    fill(1)
+    queries(admin_client, list_url(model))  # what a process asks once
+    one = queries(admin_client, list_url(model))
+    fill(19, start=1)
+    assert queries(admin_client, list_url(model)) == one
+
+
+def test_the_first_page_costs_the_same_queries_for_one_account_and_for_twenty(admin_client: Client) -> None:
+    fill(1)
+    queries(admin_client, reverse("admin:index"))
+    one = queries(admin_client, reverse("admin:index"))
+    fill(19, start=1)
+    assert queries(admin_client, reverse("admin:index")) == one
+
+
+def test_an_order_page_costs_the_same_queries_however_much_happened(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    short, long = admin_rows.intent(owner, 1), admin_rows.intent(owner, 2)
+    admin_rows.book_order(owner, 1, of=short, fills=1)
+    admin_rows.book_order(owner, 2, of=long, fills=12)
+    queries(admin_client, page_url(short))
+    assert queries(admin_client, page_url(long)) == queries(admin_client, page_url(short))
+
+
+@pytest.mark.parametrize("model", ["orderintent", "brokerorder", "tradefill", "marginsnapshot", "instrumentrecord"])
+def test_a_long_table_is_never_counted(admin_client: Client, model: str) -> None:
+    admin_rows.market()
+    fill(3)
+    with CaptureQueriesContext(connection) as captured:
+        admin_client.get(list_url(model))
+    assert not [query["sql"] for query in captured if re.search(r"COUNT\(", query["sql"]) and model in query["sql"]]
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_nobody_edits_what_the_system_writes(admin_client: Client, model: str) -> None:
+    admin_rows.market()
+    fill(1)
+    row = admin.site._registry[
+        next(m for m in admin.site._registry if m._meta.model_name == model)
+    ].model.objects.first()
+    assert admin_client.get(reverse(f"admin:brokers_{model}_add")).status_code == 403
+    assert admin_client.post(page_url(row), {"state": "FILLED"}).status_code == 403
+    assert (
+        admin_client.post(reverse(f"admin:brokers_{model}_delete", args=[row.pk]), {"post": "yes"}).status_code == 403
+    )
+    assert 'name="_save"' not in text(admin_client, page_url(row))
+
+
+def test_an_account_can_be_paused_but_not_deleted_nor_renamed(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    assert admin_client.get(reverse("admin:brokers_brokeraccount_delete", args=[owner.pk])).status_code == 403
+    assert 'name="name"' not in text(admin_client, page_url(owner))
+    admin_client.post(list_url("brokeraccount"), {"action": "pause", "_selected_action": [owner.pk]})
+    assert not BrokerAccount.objects.get().is_active
+    admin_client.post(list_url("brokeraccount"), {"action": "resume", "_selected_action": [owner.pk]})
+    assert BrokerAccount.objects.get().is_active
+
+
+def test_a_special_day_is_a_persons_to_write(admin_client: Client) -> None:
+    form = {"exchange": "NFO", "date": "2026-12-31", "kind": "HOLIDAY", "note": "", "source": "circular 1"}
+    answer = admin_client.post(reverse("admin:brokers_specialday_add"), {**form, "start_time": "09:15"})
+    assert "A holiday has no hours" in answer.content.decode()
+    assert admin_client.post(reverse("admin:brokers_specialday_add"), form).status_code == 302
+    assert SpecialDay.objects.filter(date="2026-12-31", exchange="NFO").exists()
+
+
+def test_the_page_of_an_order_tells_its_whole_story_in_order(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    placed = admin_rows.intent(owner, 1)
+    book = admin_rows.book_order(owner, 1, of=placed)
+    page = text(admin_client, page_url(placed))
+    story = ["Attempt 1 armed", "First byte left", "ARMED → WORKING", "First seen in the broker", "Filled 25 at 112.35"]
+    positions = [page.index(words) for words in story]
+    assert positions == sorted(positions)
+    assert book.broker_order_id in page
+    assert "127.0.0.1/orders" in page  # evidence
+    assert "20 Nov 2026, 12:00:00 IST" in page
+
+
+def test_an_order_that_may_be_at_the_broker_says_so(admin_client: Client) -> None:
+    lost = admin_rows.intent(admin_rows.account(), 1, state="UNKNOWN")
+    assert "This order may be at the broker" in text(admin_client, page_url(lost))
+
+
+def test_an_order_is_found_by_the_brokers_order_id(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    for number in (1, 2):
+        admin_rows.book_order(owner, number, of=admin_rows.intent(owner, number))
+    page = text(admin_client, list_url("orderintent") + f"?q={BrokerOrder.objects.latest('pk').broker_order_id}")
+    assert f"order-{owner.pk}-2" in page
+    assert f"order-{owner.pk}-1" not in page
+
+
+def test_the_first_page_shows_money_with_its_age_and_what_failed_since(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    admin_rows.snapshots(owner)
+    admin_rows.snapshots(owner, slot_at=NOON + timedelta(minutes=5), error="The broker did not answer.")
+    page = text(admin_client, reverse("admin:index"))
+    assert "₹12,34,567.50" in page
+    assert re.search(r"as of (9|10) min ago", page)
+    assert "since then: The broker did not answer." in page
+    assert "SIMULATED" in page
+    assert "20 Nov 2026, 12:1" in page  # the market's clock, in IST
+
+
+def test_the_first_page_warns_of_orders_in_doubt_and_of_a_dead_queue(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    admin_rows.intent(owner, 1, state="UNKNOWN")
+    admin_rows.intent(owner, 2, state="ARMED")
+    page = text(admin_client, reverse("admin:index"))
+    assert "1 order may be at the broker" in page
+    assert "1 attempt armed past its deadline" in page
+    assert "The queue server does not answer" in page
+
+
+def test_a_quiet_day_shows_no_warning(admin_client: Client) -> None:
+    admin_rows.intent(admin_rows.account(), 1)
+    assert "A person must look" not in text(admin_client, reverse("admin:index"))
+
+
+def test_no_page_shows_a_planted_secret(admin_client: Client, settings: Any) -> None:
+    owner = admin_rows.account()
+    SessionState.objects.update(message="refused: password=planted-1", details={"secret": "planted-2"})
+    placed = admin_rows.intent(owner, 1, state="READY")
+    placed.events.create(
+        sequence=9,
+        to_state="READY",
+        actor="CALLER",
+        cause="x token=planted-3",
+        evidence={"sid": "planted-4", "body": "apisession=planted-5"},
+        at=NOON,
+        hash="h",
+    )
+    placed.attempts.update(reply_text="Bearer planted-6-which-is-long")
+    OrderIntent.objects.update(closed_reason="otp=planted-9")
+    book = admin_rows.book_order(owner, 1, of=placed)
+    BrokerOrder.objects.update(reason="mpin: planted-10")
+    admin_rows.snapshots(owner)
+    MarginSnapshot.objects.update(details={"api_key": "planted-7"}, error="redis://:planted-8@h/0")
+    urls = [reverse("admin:index"), *(list_url(model) for model in LISTS)]
+    urls += [page_url(row) for row in (owner, owner.session, placed, book, MarginSnapshot.objects.get())]
+    for url in urls:
+        page = text(admin_client, url)
+        assert "planted" not in page, (url, page[page.index("planted") - 80 :][:160])
+        assert settings.SECRET_KEY not in page
+
+
+def test_a_viewer_sees_rows_and_may_do_nothing(client: Client) -> None:
+    owner = admin_rows.account()
+    viewer = User.objects.create_user("viewer", password="a-long-password", is_staff=True)
+    viewer.user_permissions.set(
+        Permission.objects.filter(codename__startswith="view_", content_type__app_label="brokers")
+    )
+    client.force_login(viewer)
+    assert owner.name in text(client, list_url("brokeraccount"))
+    client.post(list_url("brokeraccount"), {"action": "pause", "_selected_action": [owner.pk]})
+    assert BrokerAccount.objects.get().is_active
+    for name in ("login_this", "end_this_session", "give_token"):
+        url = reverse(f"admin:brokers_brokeraccount_{name}", args=[owner.pk])
+        assert client.post(url, {"_form_submitted": "on", "token": "x"}).status_code == 403
+
+
+def test_a_stranger_gets_the_login_page(client: Client) -> None:
+    answer = client.get(list_url("orderintent"))
+    assert answer.status_code == 302
+    assert "/admin/login/" in answer["Location"]
+    assert client.get(answer["Location"]).status_code == 200
+
+
+def test_a_session_is_ended_by_post_only(admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    replace_sessions(monkeypatch, end=lambda account, clock: ended.append(str(account)))
+    owner = admin_rows.account()
+    url = reverse("admin:brokers_brokeraccount_end_this_session", args=[owner.pk])
+    assert admin_client.get(url).status_code == 200
+    assert ended == []
+    assert admin_client.post(url, {"_form_submitted": "on"}).status_code == 302
+    assert ended == [str(owner)]
+
+
+def test_a_login_that_fails_is_told_in_the_sentence_of_the_error_without_its_secret(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from brokers.domain.errors import LoginFailed
+
+    def refuse(account: BrokerAccount, clock: object) -> None:
+        raise LoginFailed("The broker refused the login; check the password=planted")
+
+    replace_sessions(monkeypatch, ensure=refuse)
+    owner = admin_rows.account()
+    answer = admin_client.post(
+        list_url("brokeraccount"), {"action": "login_now", "_selected_action": [owner.pk]}, follow=True
+    )
+    page = answer.content.decode()
+    assert "The broker refused the login" in page
+    assert "planted" not in page
+
+
+def replace_sessions(monkeypatch: pytest.MonkeyPatch, **functions: Callable[..., object]) -> None:
+    """The broker is the edge of these tests: what would call it is replaced."""
+    from brokers import sessions
+
+    for name, function in functions.items():
+        monkeypatch.setattr(sessions, name, function)
+
+
+def test_the_schedule_can_be_changed_and_shows_in_words(admin_client: Client) -> None:
+    from django_celery_beat.models import CrontabSchedule, PeriodicTask
+
+    crontab = CrontabSchedule.objects.create(minute="*/5", hour="9-15", timezone="Asia/Kolkata")
+    task = PeriodicTask.objects.create(name="margins", task="tasks.snapshots.snapshot_margin", crontab=crontab)
+    assert "margins" in text(admin_client, reverse("admin:django_celery_beat_periodictask_changelist"))
+    page = text(admin_client, reverse("admin:django_celery_beat_periodictask_change", args=[task.pk]))
+    assert "tasks.snapshots.snapshot_margin" in page
+    url = reverse("admin:django_celery_beat_periodictask_changelist")
+    admin_client.post(url, {"action": "disable_tasks", "_selected_action": [task.pk]})
+    assert not PeriodicTask.objects.get(pk=task.pk).enabled
+
+
+def test_every_own_page_wears_the_theme() -> None:
+    from unfold.admin import ModelAdmin
+
+    plain = [model.__name__ for model, page in admin.site._registry.items() if not isinstance(page, ModelAdmin)]
+    assert plain == []
+
+
+def test_figures_are_written_as_people_here_read_them() -> None:
+    from decimal import Decimal
+
+    assert rupees(Decimal("123456789.5")) == "₹12,34,56,789.50"
+    assert rupees(Decimal("-999")) == "-₹999.00"
+    assert rupees(Decimal("100000")) == "₹1,00,000.00"
+    assert rupees(None) == "–"
+    assert (price(Decimal("112.5000")), price(Decimal("24500.0000"))) == ("112.5", "24500")
+    assert age(NOON - timedelta(hours=3, minutes=5), NOON) == "3 h 5 min ago"
+    assert age(NOON + timedelta(seconds=4), NOON) == "in 4 s"
+    assert OrderIntent._meta.verbose_name == "order intent"
