@@ -54,7 +54,9 @@ def test_a_stop_order_waits_for_its_trigger(trader: Trader) -> None:
     assert (accepted["order_type"], Decimal(accepted["price"])) == ("STOP_LIMIT", limit)
     assert Decimal(accepted["trigger_price"]) == request.trigger_price
     order = only_order(trader)
-    assert (order.status, order.order_type) == (OrderStatus.TRIGGER_PENDING, OrderType.STOP_LIMIT)
+    # A broker without a word of its own for it lists such an order as open.
+    assert order.status in (OrderStatus.TRIGGER_PENDING, OrderStatus.OPEN)
+    assert (order.order_type, order.pending_quantity) == (OrderType.STOP_LIMIT, request.quantity)
     assert (order.limit_price, order.trigger_price) == (limit, request.trigger_price)
 
 
@@ -146,9 +148,7 @@ def test_an_order_without_funds_is_refused_at_once_or_in_the_book(trader: Trader
     if at_once:
         assert not trader.happened()
     else:
-        order = only_order(trader)
-        assert order.status is OrderStatus.REJECTED
-        assert order.reason
+        assert only_order(trader).status is OrderStatus.REJECTED
 
 
 @each_mutation

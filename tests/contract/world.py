@@ -45,6 +45,8 @@ class Simulator:
         self.home = home
         self.urls: dict[str, str] = {}
         self._process: subprocess.Popen[str] | None = None
+        # Plain HTTP on loopback: without reading the machine's certificates, which takes longer than the call.
+        self._client = httpx.Client(trust_env=False, verify=False, timeout=10)
 
     def start(self) -> None:
         SimulatedClock(self.home / "simulated-clock.json").set(MARKET_TIME)
@@ -60,6 +62,7 @@ class Simulator:
         self.urls = json.loads(line)["urls"]
 
     def stop(self) -> None:
+        self._client.close()
         if self._process is not None:
             self._process.terminate()
             self._process.wait(10)
@@ -68,8 +71,7 @@ class Simulator:
 
     def ask(self, broker: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         """One call of a control endpoint."""
-        with httpx.Client(trust_env=False, base_url=self.urls[broker]) as client:
-            answer = client.request(method, f"/_sim/{path}", json=body)
+        answer = self._client.request(method, f"{self.urls[broker]}/_sim/{path}", json=body)
         assert answer.status_code == 200, answer.text
         return answer
 

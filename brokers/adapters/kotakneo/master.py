@@ -21,7 +21,6 @@ from brokers.adapters.kotakneo.errors import Reply, read_failure
 from brokers.adapters.kotakneo.tables import (
     EXPIRY_EPOCHS,
     MASTER_FILE_SECONDS,
-    MASTER_LIST_SECONDS,
     SEGMENTS,
     SHARE_SERIES,
 )
@@ -98,9 +97,7 @@ def read(wire: Wire, files: Callable[[], Reply], *, today: date) -> Iterator[Mas
 
     :raises BrokerError: the list or a file could not be had; half a master is none.
     """
-    with wire.call(total_seconds=MASTER_LIST_SECONDS):
-        addresses = file_addresses(files())
-    for segment, address in addresses.items():
+    for segment, address in file_addresses(files()).items():
         yield from parse(_download(wire, segment, address), segment, today=today)
 
 
@@ -168,8 +165,10 @@ def _rows(
 
 def _download(wire: Wire, segment: str, address: str) -> bytes:
     # The SDK fetches these files beside its own transport, without deadline or allow-list; so the wire does it.
+    # Each has a call of its own, so that its bytes go with it, and never more time than the call around it.
     try:
-        with wire.call(total_seconds=MASTER_FILE_SECONDS):
+        left = MASTER_FILE_SECONDS if wire.trace is None else wire.remaining(httpx.ReadTimeout)
+        with wire.call(total_seconds=min(left, MASTER_FILE_SECONDS)):
             reply = wire.request("GET", address, {"Accept": "text/csv", "Accept-Encoding": "gzip"})
     except (httpx.TransportError, ReplyTooLarge) as error:
         raise BrokerUnavailable(

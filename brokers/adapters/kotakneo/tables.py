@@ -110,4 +110,3 @@ SHARE_SERIES = frozenset({"EQ", "BE", "BZ", "SM", "ST", "SZ", "IV", "RR", "E1"})
 
 #: One segment's file is up to 30 MB.
 MASTER_FILE_SECONDS = 60.0
-MASTER_LIST_SECONDS = 10.0
