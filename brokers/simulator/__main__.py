@@ -23,6 +23,7 @@ def main() -> int:
         run(
             options.home,
             port=options.port,
+            host=options.host,
             master_dir=options.master_dir,
             unlimited=options.unlimited,
             brokers=options.broker,

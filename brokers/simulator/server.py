@@ -132,7 +132,13 @@ def bind(port: int, host: str = HOST) -> socket.socket:
 
 
 def run(
-    home: Path, *, port: int, master_dir: Path | None = None, unlimited: bool = False, brokers: Collection[str] = ()
+    home: Path,
+    *,
+    port: int,
+    host: str = HOST,
+    master_dir: Path | None = None,
+    unlimited: bool = False,
+    brokers: Collection[str] = (),
 ) -> None:
     """Serve the faces of all brokers, or of the named ones, until SIGTERM or SIGINT.
 
