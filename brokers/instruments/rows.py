@@ -93,8 +93,13 @@ def unpack(content: bytes) -> Iterator[StoredRow]:
 def why_refused(row: MasterRow) -> str:
     """What is wrong with a row, as a sentence; empty for a good one."""
     for name, longest in _LONGEST.items():
-        if len(getattr(row, name)) > longest:
-            return f"Its {name} {getattr(row, name)[:longest]!r}... is longer than {longest} characters."
+        text = getattr(row, name)
+        if len(text) > longest:
+            return f"Its {name} {text[:longest]!r}... is longer than {longest} characters."
+        if not text.isprintable():
+            return f"Its {name} {text!r} has characters that cannot be written."
+    if not all(value.isprintable() for value in row.identifiers.values()):
+        return f"An identifier of {row.key!r} has characters that cannot be written."
     if not row.key:
         return "It has no key."
     if row.kind in (InstrumentKind.FUTURE, InstrumentKind.OPTION):
@@ -144,7 +149,7 @@ def _cells(row: MasterRow) -> tuple[Any, ...]:
         _text(row.lower_band),
         _text(row.upper_band),
         row.series.strip().upper(),
-        row.name[:128],
+        _printable(row.name)[:128],
         row.key,
         json.dumps(dict(row.identifiers)),
     )
@@ -152,6 +157,10 @@ def _cells(row: MasterRow) -> tuple[Any, ...]:
 
 def _text(number: Decimal | None) -> str | None:
     return None if number is None else str(number)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(each if each.isprintable() else " " for each in text)
 
 
 class _Reader:

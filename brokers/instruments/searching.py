@@ -19,7 +19,7 @@ _POOL = 400
 
 def search(edition_id: int, text: str, limit: int) -> QuerySet[InstrumentRecord]:
     """Records with every word in symbol or name; symbols that begin with the first word come first."""
-    words = text.upper().split()
+    words = "".join(each if each.isprintable() else " " for each in text.upper()).split()
     records = InstrumentRecord.objects.filter(edition_id=edition_id)
     if not words:
         return records.none()

@@ -61,7 +61,7 @@ class InstrumentStore:
             return None
         if (broker, key) in book.by_key:
             return book.by_key[broker, key]
-        found = _select(_by_key(), (book.edition_id, broker, key))
+        found = _select(_by_key(), (book.edition_id, broker, key)) if key.isprintable() else []
         if found:
             return _remember(book.by_key, (broker, key), found[0])
         return self.find(broker, key) if self._is_superseded(book) else None
@@ -80,12 +80,16 @@ class InstrumentStore:
             raise InvalidSymbol(f"Symbol {symbol!r} cannot be found, since no instruments are loaded; refresh them.")
         if (text, exchange) in book.by_symbol:
             return book.by_symbol[text, exchange]
+        if not text.isprintable():  # nor could a database be asked
+            raise _unknown(book, text, exchange, [])
         best = _best(_select(_by_symbol(), (book.edition_id, *_spellings(text))), text, exchange)
         if len(best) == 1:
             return _remember(book.by_symbol, (text, exchange), best[0])
         if not best and self._is_superseded(book):
             return self.resolve(symbol, exchange)
-        raise _ambiguous(text, best) if best else _unknown(book, text, exchange)
+        if best:
+            raise _ambiguous(text, best)
+        raise _unknown(book, text, exchange, searching.nearest(book.edition_id, text, exchange))
 
     def search(self, text: str, limit: int = 20) -> list[Instrument]:
         """Instruments with all words of ``text`` in their symbol or name, the shortest symbols first."""
@@ -171,8 +175,7 @@ def _ambiguous(text: str, found: Sequence[Instrument]) -> InvalidSymbol:
     return InvalidSymbol(f"Symbol {text!r} is {len(found)} instruments at once: {listed}; it cannot be traded.")
 
 
-def _unknown(book: _Book, text: str, exchange: Exchange | None) -> InvalidSymbol:
-    nearest = searching.nearest(book.edition_id, text, exchange)
+def _unknown(book: _Book, text: str, exchange: Exchange | None, nearest: Sequence[str]) -> InvalidSymbol:
     hint = f"the nearest are {', '.join(nearest)}" if nearest else "nothing there looks like it"
     where = f" on {exchange}" if exchange else ""
     return InvalidSymbol(f"Symbol {text!r} is not in the instruments of {book.day:%d %b %Y}{where}; {hint}.")

@@ -114,7 +114,9 @@ def test_an_unknown_symbol_is_refused_with_the_nearest(store: InstrumentStore, w
     assert nearest in str(refusal.value)
 
 
-@pytest.mark.parametrize("written", ["", "   ", "QQQQQQQQ", "%", "_", "'; DROP TABLE x; --", "X" * 500, "ÄÖ\0Ü"])
+@pytest.mark.parametrize(
+    "written", ["", "   ", "QQQQQQQQ", "%", "_", "'; DROP TABLE x; --", "X" * 500, "ÄÖ\0Ü", "\ud800"]
+)
 def test_nonsense_is_refused_with_a_sentence(store: InstrumentStore, written: str) -> None:
     with pytest.raises(InvalidSymbol, match="is not in the instruments"):
         store.resolve(written)
@@ -145,6 +147,7 @@ def test_a_brokers_key_leads_to_its_instrument(store: InstrumentStore) -> None:
     assert store.find("alpha", "bse|RELYON") is found
     assert store.find("beta", "bse|RELYON") is None
     assert store.find("alpha", "nothing") is None
+    assert store.find("alpha", "no\0thing") is None
 
 
 def test_numbers_come_back_plain(store: InstrumentStore) -> None:
@@ -196,6 +199,7 @@ def test_known_symbols_cost_no_query(store: InstrumentStore, django_assert_num_q
         ("TESTIDX", ["TESTIDX", "TESTIDX26NOVFUT"]),
         ("", []),
         ("nothing like it", []),
+        ("zz\0zz \ud800", []),
     ],
 )
 def test_search_finds_by_words_of_symbol_or_name(store: InstrumentStore, text: str, first: list[str]) -> None:

@@ -35,6 +35,11 @@ def test_the_same_rows_have_the_same_digest_and_others_do_not() -> None:
     assert pack("a", iter(many(3))).digest != pack("a", iter(many(4))).digest
 
 
+def test_a_name_loses_what_cannot_be_written() -> None:
+    (stored,) = unpack(pack("test", iter([share(name="TEST\0 COMPANY\xa0LTD")])).content)
+    assert stored.name == "TEST  COMPANY LTD"
+
+
 def test_an_empty_master_packs_to_nothing() -> None:
     packed = pack("test", iter([]))
     assert (packed.row_count, list(unpack(packed.content))) == (0, [])
@@ -46,6 +51,8 @@ def test_an_empty_master_packs_to_nothing() -> None:
         (share(""), "no symbol"),
         (share(key=""), "no key"),
         (share("X" * 65), "longer than 64"),
+        (share("TEST\0CO"), "cannot be written"),
+        (share(identifiers={"code": "\ud800"}), "cannot be written"),
         (share(lot_size=0), "lot_size 0"),
         (share(tick_size=Decimal("-0.05")), "tick_size -0.05"),
         (share(tick_size=Decimal("NaN")), "tick_size NaN"),
