@@ -66,7 +66,7 @@ def measure(home: Path, orders: int, brokers: list[str] | None) -> Iterator[Row]
     from django.core.management import call_command
 
     from brokers.discovery import specs
-    from mcube import processes, secrets
+    from mcube import market_time, processes, secrets
 
     port = settings.ENV.redis_port
     configuration = home / "valkey.conf"
@@ -81,29 +81,20 @@ def measure(home: Path, orders: int, brokers: list[str] | None) -> Iterator[Row]
             stack.process(processes.valkey(configuration=configuration), home / "valkey.log")
         )
         call_command("migrate", verbosity=0)
-        open_market()
+        market_time.settle()
         simulators = running.enter_context(
             stack.process(
                 (*processes.simulators(home=home, port=settings.ENV.simulator_port), "--unlimited"), simulator_log
             )
         )
         stack.until(lambda: stack.ready_line(simulator_log), "the simulators' start")
-        for broker in brokers or list(specs()):
+        # Ticks, lots and freeze quantities come from several masters, so that every broker is prepared.
+        for broker in specs():
             prepare(broker)
+        for broker in brokers or list(specs()):
             for slots in (1, 2):
                 with worker(broker, slots, home) as pool:
                     yield from runs(broker, slots, orders, pool, valkey, simulators)
-
-
-def open_market() -> None:
-    """Put the simulated clock into a session."""
-    from brokers.calendar import MarketCalendar
-    from brokers.clock import SimulatedClock, configured_clock
-    from mcube import market_time
-
-    clock = configured_clock()
-    if isinstance(clock, SimulatedClock):
-        market_time.settle(clock, MarketCalendar(clock), first=True)
 
 
 def prepare(broker: str) -> None:
