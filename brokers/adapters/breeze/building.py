@@ -66,7 +66,7 @@ def quote(instrument: Instrument) -> dict[str, str]:
 def place(request: OrderRequest) -> dict[str, str]:
     """Arguments of ``place_order``.
 
-    :raises OrderDenied: a market order, or a stop without its trigger.
+    :raises OrderDenied: a market order, a stop without its trigger, or a quantity or price the exchange would refuse.
     :raises UnsupportedFeature: Breeze has no such product, order type or validity for the instrument.
     """
     product = tables.PRODUCT_TO_WIRE.get((request.product, request.instrument.kind))
@@ -75,17 +75,15 @@ def place(request: OrderRequest) -> dict[str, str]:
             f"Breeze takes no {request.product} order in {request.instrument.symbol}; "
             "use CNC for shares and NRML for derivatives."
         )
-    return contract(request.instrument) | {
-        "product": product,
-        "action": tables.SIDE_TO_WIRE[request.side],
-        "order_type": _order_type(request.order_type),
-        "stoploss": _trigger(request.order_type, request.trigger_price, resting=""),
-        "quantity": str(request.quantity),
-        "price": plain(request.limit_price),
-        "validity": tables.TIME_IN_FORCE_TO_WIRE[request.time_in_force],
-        "disclosed_quantity": "0",
-        "user_remark": request.client_tag,
-    }
+    return (
+        contract(request.instrument)
+        | _terms(request, resting_trigger="")
+        | {
+            "product": product,
+            "action": tables.SIDE_TO_WIRE[request.side],
+            "user_remark": request.client_tag,
+        }
+    )
 
 
 def modify(change: OrderChange) -> dict[str, str]:
@@ -93,18 +91,10 @@ def modify(change: OrderChange) -> dict[str, str]:
 
     A stop turned into a limit order needs its trigger sent as "0" (Breeze-Python-SDK issue 138, read 2026-11-22).
 
-    :raises OrderDenied: a market order, or a stop without its trigger.
+    :raises OrderDenied: a market order, a stop without its trigger, or a quantity or price the exchange would refuse.
     """
-    return {
-        "order_id": change.broker_order_id,
-        "exchange_code": change.instrument.exchange.value,
-        "order_type": _order_type(change.order_type),
-        "stoploss": _trigger(change.order_type, change.trigger_price, resting="0"),
-        "quantity": str(change.quantity),
-        "price": plain(change.limit_price),
-        "validity": tables.TIME_IN_FORCE_TO_WIRE[change.time_in_force],
-        "disclosed_quantity": "0",
-    }
+    names = {"order_id": change.broker_order_id, "exchange_code": change.instrument.exchange.value}
+    return names | _terms(change, resting_trigger="0")
 
 
 def cancel(request: CancelRequest) -> dict[str, str]:
@@ -112,16 +102,27 @@ def cancel(request: CancelRequest) -> dict[str, str]:
     return {"exchange_code": request.instrument.exchange.value, "order_id": request.broker_order_id}
 
 
-def _order_type(order_type: OrderType) -> str:
-    """The SDK would fake a market order by a quote of its own and a float price, so it never gets one."""
-    if order_type not in tables.ORDER_TYPE_TO_WIRE:
-        raise OrderDenied(f"Breeze is sent no {order_type} order; give a limit price.")
-    return tables.ORDER_TYPE_TO_WIRE[order_type]
+def _terms(order: OrderRequest | OrderChange, *, resting_trigger: str) -> dict[str, str]:
+    """What an order and a change of one share. The SDK checks none of it, so nothing odd may come this far."""
+    if order.order_type not in tables.ORDER_TYPE_TO_WIRE:
+        # The SDK would fake a market order by a quote of its own and a float price, so it never gets one.
+        raise OrderDenied(f"Breeze is sent no {order.order_type} order; give a limit price.")
+    order.instrument.check_quantity(order.quantity)
+    order.instrument.check_price(order.limit_price)
+    return {
+        "order_type": tables.ORDER_TYPE_TO_WIRE[order.order_type],
+        "stoploss": _trigger(order, resting=resting_trigger),
+        "quantity": str(order.quantity),
+        "price": plain(order.limit_price),
+        "validity": tables.TIME_IN_FORCE_TO_WIRE[order.time_in_force],
+        "disclosed_quantity": "0",
+    }
 
 
-def _trigger(order_type: OrderType, trigger_price: Decimal | None, *, resting: str) -> str:
-    if order_type is not OrderType.STOP_LIMIT:
+def _trigger(order: OrderRequest | OrderChange, *, resting: str) -> str:
+    if order.order_type is not OrderType.STOP_LIMIT:
         return resting
-    if trigger_price is None:
+    if order.trigger_price is None:
         raise OrderDenied("A stop-limit order needs a trigger price in rupees; none was given.")
-    return plain(trigger_price)
+    order.instrument.check_price(order.trigger_price)
+    return plain(order.trigger_price)

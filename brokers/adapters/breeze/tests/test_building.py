@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,14 @@ def test_a_stop_carries_its_trigger_beside_its_price() -> None:
 def test_a_stop_without_trigger_is_denied() -> None:
     with pytest.raises(OrderDenied, match="needs a trigger price"):
         building.place(replace(REQUEST, order_type=OrderType.STOP_LIMIT))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"quantity": 0}, {"quantity": 76}, {"limit_price": Decimal("NaN")}, {"limit_price": Decimal("118.21")}]
+)
+def test_what_the_exchange_would_refuse_is_never_sent(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OrderDenied, match=OPTION.symbol):
+        building.place(replace(REQUEST, **wrong))
 
 
 def test_a_market_order_never_reaches_the_sdk() -> None:
