@@ -1,0 +1,98 @@
+"""The pages in a real browser: everything they need is there, and nothing comes from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from pytest_django.live_server_helper import LiveServer
+
+from tests.integration import admin_rows
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.skipif(BROWSER is None, reason="No Chromium is installed; `apt-get install chromium` brings it."),
+]
+
+
+def as_admin(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Middleware: a headless browser without hands is logged in."""
+
+    def handle(request: HttpRequest) -> HttpResponse:
+        if "anonymous" not in request.GET:
+            request.user = User.objects.get(username="admin")
+        return get_response(request)
+
+    return handle
+
+
+@pytest.fixture
+def site(settings: Any, tmp_path: Path) -> Iterator[str]:
+    if connection.vendor != "sqlite":
+        pytest.skip("The server's thread sees the test's rows only in the embedded database.")
+    settings.STATIC_ROOT = settings.HOME = tmp_path
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.as_admin"]
+    User.objects.create_superuser("admin", password="a-long-password")
+    server = LiveServer("127.0.0.1")
+    yield server.url
+    server.stop()
+
+
+class Browser:
+    """One look at one page: its document after the scripts ran, and what the browser complained of."""
+
+    def __init__(self, url: str, profile: Path) -> None:
+        assert BROWSER is not None
+        switches = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            "--virtual-time-budget=3000",
+            "--enable-logging=stderr",
+            f"--user-data-dir={profile}",
+        ]
+        done = subprocess.run([BROWSER, *switches, "--dump-dom", url], capture_output=True, text=True, timeout=90)
+        self.document = done.stdout
+        self.complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_the_first_page_is_whole(site: str, tmp_path: Path) -> None:
+    owner = admin_rows.account()
+    admin_rows.snapshots(owner)
+    admin_rows.intent(owner, 1, state="UNKNOWN")
+    page = Browser(site + reverse("admin:index"), tmp_path / "profile")
+    assert page.complaints == []
+    for words in ("SIMULATED", "A person must look", "₹12,34,567.50", str(owner)):
+        assert words in page.document
+
+
+def test_the_page_of_an_order_is_whole(site: str, tmp_path: Path) -> None:
+    owner = admin_rows.account()
+    placed = admin_rows.intent(owner, 1)
+    admin_rows.book_order(owner, 1, of=placed)
+    page = Browser(site + reverse("admin:brokers_orderintent_change", args=[placed.pk]), tmp_path / "profile")
+    assert page.complaints == []
+    for words in ("Timeline", "Attempt 1: acked", "At the broker"):
+        assert words in page.document
+
+
+def test_a_stranger_can_log_in(site: str, tmp_path: Path) -> None:
+    page = Browser(site + reverse("admin:login") + "?anonymous", tmp_path / "profile")
+    assert page.complaints == []
+    assert 'name="password"' in page.document
