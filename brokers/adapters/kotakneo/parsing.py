@@ -76,13 +76,15 @@ def fills(rows: list[Row], instruments: InstrumentLookup) -> list[Fill]:
 
 def quote(body: object, token: Mapping[str, str], instrument: Instrument, *, as_of: datetime) -> Quote:
     """The answer of ``quotes`` for one instrument: a bare list, all text."""
-    wanted = (token["exchange_segment"], token["instrument_token"])
+    segment, asked = token["exchange_segment"], token["instrument_token"]
+    # An index is asked for by name; which of its two names comes back is not documented.
+    names = {asked, instrument.identifiers.get(SPEC.name, {}).get("token")}
     listed = [row for row in body if isinstance(row, Mapping)] if isinstance(body, list) else []
-    row = next((row for row in listed if (_text(row, "exchange"), _text(row, "exchange_token")) == wanted), None)
+    of_segment = [row for row in listed if _text(row, "exchange") == segment]
+    row = next((row for row in of_segment if _text(row, "exchange_token") in names), None)
     if row is None:
         raise UnreadableReply(
-            f"Kotak's answer has no quote of {instrument.symbol} ({wanted[0]}, {wanted[1]}) in {len(listed)} rows; "
-            "try again."
+            f"Kotak's answer has no quote of {instrument.symbol} ({segment}, {asked}) in {len(listed)} rows; try again."
         )
     prices, (bid_price, bid_quantity), (ask_price, ask_quantity) = (
         _mapping(row, "ohlc"),

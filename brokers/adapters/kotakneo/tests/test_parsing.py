@@ -1,6 +1,7 @@
 """What Kotak's answers mean."""
 
 from copy import deepcopy
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -189,3 +190,12 @@ def test_a_quote_without_a_price_is_falsy() -> None:
 def test_a_quote_of_something_else_is_no_quote(body: list[dict[str, str]]) -> None:
     with pytest.raises(UnreadableReply):
         parsing.quote(body, TOKEN, CALL, as_of=NOW)
+
+
+@pytest.mark.parametrize("echoed", ["Nifty 50", "26000"])
+def test_an_index_is_found_by_either_of_its_names(echoed: str) -> None:
+    ids = {"kotakneo": {"exchange_segment": "nse_cm", "trading_symbol": "NIFTY", "token": "26000"}}
+    index, row = replace(SHARE, symbol="NIFTY 50", identifiers=ids), fixture("quotes")[0]
+    asked = {"exchange_segment": "nse_cm", "instrument_token": "Nifty 50"}
+    quote = parsing.quote([row | {"exchange": "nse_cm", "exchange_token": echoed}], asked, index, as_of=NOW)
+    assert quote.last_price == Decimal("100.5")
