@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import uuid
 from datetime import timedelta
@@ -83,7 +82,10 @@ class LockedScheduler(DatabaseScheduler):  # type: ignore[misc]
         return seconds
 
     def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> Any:
-        stamped = copy.copy(entry)
+        if not entry.task.startswith("tasks."):
+            return super().apply_async(entry, producer=producer, advance=advance, **kwargs)
+        # Not this entry itself: the scheduler compares entries to find out what people changed.
+        stamped = type(entry)(entry.model, app=self.app)
         stamped.kwargs = {**entry.kwargs, **_stamp(entry.schedule)}
         return super().apply_async(stamped, producer=producer, advance=advance, **kwargs)
 
