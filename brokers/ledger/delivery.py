@@ -347,31 +347,32 @@ def _settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now:
 
 def _mirror(intent: OrderIntent, attempt: OrderAttempt, broker_order_id: str, now: datetime) -> None:
     """Put the order into our mirror of the book; a reading of the book may have been quicker."""
-    order, made = BrokerOrder.objects.get_or_create(
-        account=intent.account,
-        trading_day=intent.trading_day,
-        broker_order_id=broker_order_id,
-        defaults={
-            "attempt": attempt,
-            "origin": BrokerOrder.Origin.OURS,
-            "client_tag": intent.client_tag,
-            "exchange": intent.exchange,
-            "symbol": intent.symbol,
-            "side": intent.side,
-            "order_type": OrderType.LIMIT if intent.order_type == OrderType.MARKET else intent.order_type,
-            "product": intent.product,
-            "quantity": intent.quantity,
-            "limit_price": attempt.sent_price,
-            "trigger_price": intent.trigger_price,
-            "status": OrderStatus.PENDING,
-            "first_seen_at": now,
-            "last_seen_at": now,
-        },
-    )
-    if not made:
-        BrokerOrder.objects.filter(pk=order.pk, attempt__isnull=True).update(
-            attempt=attempt, origin=BrokerOrder.Origin.OURS
+    try:
+        with transaction.atomic():
+            BrokerOrder.objects.create(
+                account=intent.account,
+                trading_day=intent.trading_day,
+                broker_order_id=broker_order_id,
+                attempt=attempt,
+                origin=BrokerOrder.Origin.OURS,
+                client_tag=intent.client_tag,
+                exchange=intent.exchange,
+                symbol=intent.symbol,
+                side=intent.side,
+                order_type=OrderType.LIMIT if intent.order_type == OrderType.MARKET else intent.order_type,
+                product=intent.product,
+                quantity=intent.quantity,
+                limit_price=attempt.sent_price,
+                trigger_price=intent.trigger_price,
+                status=OrderStatus.PENDING,
+                first_seen_at=now,
+                last_seen_at=now,
+            )
+    except IntegrityError:
+        seen = BrokerOrder.objects.filter(
+            account=intent.account, trading_day=intent.trading_day, broker_order_id=broker_order_id
         )
+        seen.filter(attempt__isnull=True).update(attempt=attempt, origin=BrokerOrder.Origin.OURS)
 
 
 def _deny(intent: OrderIntent, reason: str, now: datetime) -> None:

@@ -12,8 +12,8 @@ from brokers.models import BrokerOrder, OrderAttempt, OrderIntent
 
 
 def intent(intent_id: int) -> OrderIntent:
-    """One intent with its account and target."""
-    return OrderIntent.objects.select_related("account", "target").get(pk=intent_id)
+    """One intent with its account."""
+    return OrderIntent.objects.select_related("account").get(pk=intent_id)
 
 
 def broker_order(account_id: int, broker_order_id: str, trading_day: date) -> BrokerOrder:
