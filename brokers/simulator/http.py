@@ -107,27 +107,27 @@ def face_app(exchange: SimulatedExchange, face: Face) -> App:
                 status, body, content_type = control.handle(request.method, request.path, request.body)
                 await _send(Reply(content=body, status=status, content_type=content_type), send)
             else:
-                await _serve(exchange, face, request, send)
-        except _Dropped:
-            _close(scope)
+                await _serve(exchange, face, request, receive, send)
+        except (_Dropped, asyncio.CancelledError):
+            await _close(scope)
 
     return app
 
 
-async def _serve(exchange: SimulatedExchange, face: Face, request: Request, send: Send) -> None:
+async def _serve(exchange: SimulatedExchange, face: Face, request: Request, receive: Receive, send: Send) -> None:
     endpoint, account = face.endpoint(request), face.account(request)
     fault = exchange.faults.take(face.broker, endpoint or "other", account.user_id if account else "", REPLIES)
     if fault and fault.when is When.BEFORE and fault.kind is not Kind.DRIP:
-        spoiled = await _spoil(fault, request)
+        spoiled = await _spoil(fault, request, receive)
         if spoiled:
             await _send(spoiled, send)
             return
     reply = _answer(exchange, face, endpoint, request, account)
     if fault and fault.kind is Kind.DRIP:
-        await _drip(reply, fault.seconds or DRIP_SECONDS, send)
+        await _drip(reply, fault.seconds or DRIP_SECONDS, receive, send)
         return
     if fault and fault.when is When.AFTER:
-        reply = await _spoil(fault, request) or reply
+        reply = await _spoil(fault, request, receive) or reply
     await _send(reply, send)
 
 
@@ -150,7 +150,7 @@ def _answer(
     return face.handle(endpoint, request, account)
 
 
-async def _spoil(fault: Fault, request: Request) -> Reply | None:
+async def _spoil(fault: Fault, request: Request, receive: Receive) -> Reply | None:
     """Wait, or give the reply that stands for the right one; None when the call goes on as usual.
 
     :raises _Dropped: there is to be no reply.
@@ -159,7 +159,7 @@ async def _spoil(fault: Fault, request: Request) -> Reply | None:
         await asyncio.sleep(fault.seconds)
         return None
     if fault.kind is Kind.HANG:
-        await asyncio.sleep(fault.seconds or HANG_SECONDS)
+        await _wait(fault.seconds or HANG_SECONDS, receive)
     if fault.kind in (Kind.HANG, Kind.DROP):
         raise _Dropped
     return _spoiled(fault, request)
@@ -214,16 +214,30 @@ async def _send(reply: Reply, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _drip(reply: Reply, seconds: float, send: Send) -> None:
+async def _drip(reply: Reply, seconds: float, receive: Receive, send: Send) -> None:
     body = reply.body()
     await send(_start(reply, len(body)))
     for index in range(len(body)):
         await send({"type": "http.response.body", "body": body[index : index + 1], "more_body": True})
-        await asyncio.sleep(seconds)
+        await _wait(seconds, receive)
     await send({"type": "http.response.body", "body": b""})
 
 
-def _close(scope: Scope) -> None:
-    """Close the connection under the server, which offers no way to say so."""
-    transport = scope["extensions"]["transport"]
-    transport.abort()
+async def _wait(seconds: float, receive: Receive) -> None:
+    """Let time pass.
+
+    :raises _Dropped: the client has gone, so there is nobody to answer.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                continue
+    except TimeoutError:
+        return
+    raise _Dropped
+
+
+async def _close(scope: Scope) -> None:
+    """Close the connection under the server, which offers no way to say so, and let it notice."""
+    scope["extensions"]["transport"].abort()
+    await asyncio.sleep(0)

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,7 +25,7 @@ import pytest
 from brokers.adapters.breeze.simulator import play_person
 from brokers.clock import IST, SimulatedClock
 from brokers.simulator.accounts import SimulatedAccount, default, numbered
-from tests.support.processes import CHECKOUT, Child, free_port, wait_for
+from tests.support.processes import CHECKOUT, Child, wait_for
 
 REAL_MASTERS = CHECKOUT.parent / "shared" / "data" / "breeze"
 MORNING = datetime(2026, 11, 23, 10, 0, tzinfo=IST)
@@ -143,6 +143,21 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     child = start(home)
     yield url_of(child)
     assert child.stop() == 0
+    assert child.read_log().count("\n") == 1, child.read_log()
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    """Starts simulators in the test's own folder, and ends those that the test leaves."""
+    children: list[Child] = []
+
+    def begin(*more: str) -> Child:
+        children.append(start(tmp_path, *more))
+        return children[-1]
+
+    yield begin
+    for child in children:
+        child.kill()
 
 
 _numbers = iter(range(2, 500))
@@ -404,6 +419,21 @@ def test_a_hanging_call_is_cut_off_in_the_end_and_others_go_on(client: Client) -
     assert client.send("GET", "funds").status_code == 200
 
 
+def test_the_simulator_stops_at_once_while_a_client_hangs(started: Callable[..., Child]) -> None:
+    child = started()
+    client = Client(url_of(child), default("breeze"))
+    client.log_in()
+    client.fault(endpoint="funds", kind="hang")
+    with httpx.Client(base_url=client.url, trust_env=False, timeout=0.2) as impatient:
+        client.http, patient = impatient, client.http
+        with pytest.raises(httpx.ReadTimeout):
+            client.send("GET", "funds")
+    patient.close()
+
+    assert child.stop(seconds=5) == 0
+    assert child.read_log().count("\n") == 1, child.read_log()
+
+
 def test_a_dripping_reply_is_right_and_slow(client: Client) -> None:
     client.fault(endpoint="positions", kind="drip", seconds=0.002)
     started = time.monotonic()
@@ -492,16 +522,18 @@ def test_bad_control_requests_get_a_sentence(
     assert text in reply.json()["error"]
 
 
-def test_a_restarted_simulator_has_its_book_and_takes_the_old_session(tmp_path: Path) -> None:
+def test_a_restarted_simulator_has_its_book_and_takes_the_old_session(
+    tmp_path: Path, started: Callable[..., Child]
+) -> None:
     SimulatedClock(tmp_path / "simulated-clock.json").set(MORNING)
-    first = start(tmp_path)
+    first = started()
     client = Client(url_of(first), default("breeze"))
     client.log_in()
     order_id = client.ask("POST", "order", option())["Success"]["order_id"]
     first.kill()
     client.http.close()
 
-    second = start(tmp_path)
+    second = started()
     again = Client(url_of(second), default("breeze"))
     again.token = client.token
     rows = again.ask("GET", "order", {"exchange_code": "NFO", **TODAY})["Success"]
@@ -511,15 +543,11 @@ def test_a_restarted_simulator_has_its_book_and_takes_the_old_session(tmp_path: 
     assert [(row["order_id"], row["status"]) for row in rows] == [(order_id, "Ordered")]
 
 
-def test_a_taken_port_is_one_sentence_and_status_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "brokers.simulator", "--home", str(tmp_path), "--broker", "breeze", "--port"]
-    port = free_port()
-    holder = Child("holder", [*command, str(port)], log=tmp_path / "holder.log")
-    holder.start()
-    wait_for(lambda: "ready" in holder.read_log(), "the first simulator to listen")
+def test_a_taken_port_is_one_sentence_and_status_one(tmp_path: Path, started: Callable[..., Child]) -> None:
+    port = url_of(started()).rpartition(":")[2]
+    command = [sys.executable, "-m", "brokers.simulator", "--home", str(tmp_path), "--broker", "breeze", "--port", port]
 
-    second = subprocess.run([*command, str(port)], capture_output=True, text=True, cwd=CHECKOUT, timeout=30)
-    holder.stop()
+    second = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT, timeout=60)
 
     assert second.returncode == 1
     assert second.stderr.count("\n") == 1
@@ -547,9 +575,11 @@ def test_the_made_up_master_has_the_real_layout(client: Client) -> None:
 
 
 @pytest.mark.skipif(not REAL_MASTERS.exists(), reason="the folder of real masters is not beside this checkout")
-def test_real_masters_are_served_as_they_are_and_their_contracts_trade(tmp_path: Path) -> None:
+def test_real_masters_are_served_as_they_are_and_their_contracts_trade(
+    tmp_path: Path, started: Callable[..., Child]
+) -> None:
     SimulatedClock(tmp_path / "simulated-clock.json").set(datetime(2026, 7, 30, 10, 0, tzinfo=IST))
-    child = start(tmp_path, "--master-dir", str(REAL_MASTERS))
+    child = started("--master-dir", str(REAL_MASTERS))
     client = Client(url_of(child), default("breeze"))
     client.log_in()
     served = client.http.get("/SecurityMaster.zip").content
