@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -70,29 +71,47 @@ class Browser:
         done = subprocess.run([BROWSER, *switches, "--dump-dom", url], capture_output=True, text=True, timeout=90)
         self.document = done.stdout
         self.complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+        elsewhere = r'<(?:link|script|img)[^>]*(?:src|href)="(?:https?:)?//(?!127\.0\.0\.1)[^"]*'
+        self.complaints += re.findall(elsewhere, self.document)
 
 
-def test_the_first_page_is_whole(site: str, tmp_path: Path) -> None:
+@pytest.fixture
+def look(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Callable[[str], Browser]:
+    """Open a page; whatever it asked the server for in vain is a complaint too."""
+
+    def open_page(url: str) -> Browser:
+        page = Browser(url, tmp_path / "profile")
+        refused = [record.getMessage() for record in caplog.records if record.name == "django.request"]
+        page.complaints += [message for message in refused if "favicon" not in message]
+        return page
+
+    return open_page
+
+
+Look = Callable[[str], Browser]
+
+
+def test_the_first_page_is_whole(site: str, look: Look) -> None:
     owner = admin_rows.account()
     admin_rows.snapshots(owner)
     admin_rows.intent(owner, 1, state="UNKNOWN")
-    page = Browser(site + reverse("admin:index"), tmp_path / "profile")
+    page = look(site + reverse("admin:index"))
     assert page.complaints == []
     for words in ("SIMULATED", "A person must look", "₹12,34,567.50", str(owner)):
         assert words in page.document
 
 
-def test_the_page_of_an_order_is_whole(site: str, tmp_path: Path) -> None:
+def test_the_page_of_an_order_is_whole(site: str, look: Look) -> None:
     owner = admin_rows.account()
     placed = admin_rows.intent(owner, 1)
     admin_rows.book_order(owner, 1, of=placed)
-    page = Browser(site + reverse("admin:brokers_orderintent_change", args=[placed.pk]), tmp_path / "profile")
+    page = look(site + reverse("admin:brokers_orderintent_change", args=[placed.pk]))
     assert page.complaints == []
     for words in ("Timeline", "Attempt 1: acked", "At the broker"):
         assert words in page.document
 
 
-def test_a_stranger_can_log_in(site: str, tmp_path: Path) -> None:
-    page = Browser(site + reverse("admin:login") + "?anonymous", tmp_path / "profile")
+def test_a_stranger_can_log_in(site: str, look: Look) -> None:
+    page = look(site + reverse("admin:login") + "?anonymous")
     assert page.complaints == []
     assert 'name="password"' in page.document

@@ -20,7 +20,7 @@ from brokers.discovery import specs
 from brokers.domain.enums import Exchange, Mode
 from brokers.models import BrokerAccount, InstrumentMaster, SessionState, SpecialDay
 from credentials.models import CredentialStore
-from mcube import diagnosis
+from mcube import diagnosis, overview
 from mcube.diagnosis import Level, machine, stores, trading, workers
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
@@ -55,9 +55,8 @@ def doctor(*arguments: str) -> tuple[int, str]:
 
 def credential(owner: BrokerAccount) -> CredentialStore:
     required = specs()[owner.broker].required_credentials
-    return CredentialStore.objects.create(
-        service=owner.broker, name=owner.name, **dict.fromkeys(required, PLANTED), session_token=PLANTED
-    )
+    values = dict.fromkeys([*required, "session_token"], PLANTED)
+    return CredentialStore.objects.create(service=owner.broker, name=owner.name, **values)
 
 
 def test_every_finding_that_is_not_ok_says_what_to_do() -> None:
@@ -252,7 +251,7 @@ def test_redis_that_forgets_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             def info(self) -> dict[str, object]:
                 return {"redis_version": "8", **info}
 
-        monkeypatch.setattr(stores.overview, "connect", Client)
+        monkeypatch.setattr(overview, "connect", Client)
 
     answering(aof_enabled=1, maxmemory=0, maxmemory_policy="allkeys-lru")
     assert levels(stores.queue_server) == [Level.OK]
@@ -268,7 +267,7 @@ def test_a_queue_without_a_worker_and_a_missing_beat_are_failures() -> None:
 
 
 def test_a_waiting_message_is_counted_whatever_its_priority(settings: Any) -> None:
-    from mcube import overview, processes
+    from mcube import processes
     from mcube.celery import app
 
     queue = processes.queues()[0]
@@ -287,8 +286,6 @@ def test_a_waiting_message_is_counted_whatever_its_priority(settings: Any) -> No
 
 def test_the_key_of_a_queue_is_the_one_the_transport_uses() -> None:
     from kombu.transport.redis import Channel
-
-    from mcube import overview
 
     assert Channel.sep == overview.PRIORITY_SEPARATOR
 
