@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import httpcore
@@ -174,6 +175,12 @@ class _Backend(httpcore.NetworkBackend):
         return _Stream(self._inner.connect_tcp(host, port, seconds, local_address, socket_options), self._wire)
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: building it reads every certificate authority."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Wire:
     """HTTP for one broker account in one process. Threads may share it; a forked child may not."""
 
@@ -317,7 +324,7 @@ class Wire:
         with self._lock:
             if self._pool is None:
                 self._pool = httpcore.ConnectionPool(
-                    ssl_context=httpx.create_ssl_context(trust_env=False),
+                    ssl_context=_ssl_context(),
                     max_connections=20,
                     keepalive_expiry=KEEPALIVE_SECONDS,
                     http1=True,

@@ -152,13 +152,7 @@ def record_modify(
     content = _of_target(target) | _given(wanted)
     instrument = instruments.lookup().resolve(target.symbol, Exchange(target.exchange))
     rules.check_order(spec, instrument, content)
-    if target.mutations.filter(kind=IntentKind.CANCEL, state__in=LIVE_STATES).exists():
-        raise OrderDenied(f"Order {broker_order_id} is being cancelled; it is not modified any more.")
-    if content["quantity"] <= target.filled_quantity:
-        raise OrderDenied(
-            f"Quantity {content['quantity']} is not above the {target.filled_quantity} already filled on order "
-            f"{broker_order_id}; cancel the rest instead."
-        )
+    _check_modify(target, content)
     try:
         return _record(
             row,
@@ -295,6 +289,17 @@ def _target(account: BrokerAccount, broker_order_id: str) -> BrokerOrder:
     if OrderStatus(target.status).is_terminal:
         raise OrderDenied(f"Order {broker_order_id} has ended: it is {target.status.lower()}.")
     return target
+
+
+def _check_modify(target: BrokerOrder, content: dict[str, Any]) -> None:
+    """:raises OrderDenied: it is being cancelled, or the new quantity is filled already."""
+    if target.mutations.filter(kind=IntentKind.CANCEL, state__in=LIVE_STATES).exists():
+        raise OrderDenied(f"Order {target} is being cancelled; it is not modified any more.")
+    if content["quantity"] <= target.filled_quantity:
+        raise OrderDenied(
+            f"Quantity {content['quantity']} is not above the {target.filled_quantity} already filled on order "
+            f"{target}; cancel the rest instead."
+        )
 
 
 def _of_target(target: BrokerOrder) -> dict[str, Any]:

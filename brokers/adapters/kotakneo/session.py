@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import pyotp
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from brokers.adapters.kotakneo.errors import Reply, login_failure, raise_foreign
 from brokers.clock import IST
@@ -101,14 +102,21 @@ def _token_end(token: str) -> datetime | None:
 
 
 def _one_time_password(context: AdapterContext) -> str:
+    """The six digits of now. Secrets of 80 bits are in use, which stricter libraries refuse.
+
+    :raises LoginFailed: the secret is no base32 text.
+    """
+    text = context.secrets["totp_secret"].replace(" ", "").rstrip("=").upper()
     try:
-        return pyotp.TOTP(context.secrets["totp_secret"].replace(" ", "")).at(context.clock.real_now())
+        key = base64.b32decode(text + "=" * (-len(text) % 8))
     except (binascii.Error, ValueError):
         # Without the cause: its text may quote the secret.
         raise LoginFailed(
             f"The totp_secret of account {context.account} is no base32 text; copy the text key that is shown when "
             "an authenticator is registered, not the six digits it makes."
         ) from None
+    totp = TOTP(key, 6, SHA1(), 30, enforce_key_length=False)  # noqa: S303 - RFC 6238 as the broker uses it
+    return totp.generate(int(context.clock.real_now().timestamp())).decode()
 
 
 def _check(reply: Reply, *, kind: str, step: str, advice: str) -> None:

@@ -1,6 +1,7 @@
 """Logging in, and using a session that another process opened."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -181,3 +182,8 @@ def test_another_process_continues_the_session(stub: Stub) -> None:
     )
     assert done.stdout.strip() == "10157.08"
     assert [heard.path for heard in stub.heard] == ["/quick/user/limits"]
+
+
+def test_a_secret_of_sixteen_letters_is_enough(stub: Stub) -> None:
+    adapter_at(stub.url, totp_secret="GEZDGNBVGY3TQOJQ").open_session()
+    assert re.fullmatch(r"\d{6}", json.loads(stub.calls(LOGIN)[0].body)["totp"])
