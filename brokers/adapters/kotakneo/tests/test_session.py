@@ -185,5 +185,6 @@ def test_another_process_continues_the_session(stub: Stub) -> None:
 
 
 def test_a_secret_of_sixteen_letters_is_enough(stub: Stub) -> None:
+    answers(stub)
     adapter_at(stub.url, totp_secret="GEZDGNBVGY3TQOJQ").open_session()
     assert re.fullmatch(r"\d{6}", json.loads(stub.calls(LOGIN)[0].body)["totp"])
