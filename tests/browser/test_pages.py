@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -76,13 +77,15 @@ class Browser:
 
 
 @pytest.fixture
-def look(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Callable[[str], Browser]:
-    """Open a page; whatever it asked the server for in vain is a complaint too."""
+def look(site: str, tmp_path: Path) -> Callable[[str], Browser]:
+    """Open a page; a file it needs and the server does not have is a complaint too."""
 
-    def open_page(url: str) -> Browser:
-        page = Browser(url, tmp_path / "profile")
-        refused = [record.getMessage() for record in caplog.records if record.name == "django.request"]
-        page.complaints += [message for message in refused if "favicon" not in message]
+    def open_page(path: str) -> Browser:
+        page = Browser(site + path, tmp_path / "profile")
+        needed = set(re.findall(r'<(?:link|script|img)[^>]*(?:src|href)="(/[^"]+)"', page.document))
+        assert needed, "The page names no file; it is not the admin's."
+        answers = {file: httpx.get(site + file, trust_env=False).status_code for file in needed}
+        page.complaints += [f"{file} {status}" for file, status in answers.items() if status != httpx.codes.OK]
         return page
 
     return open_page
@@ -91,27 +94,27 @@ def look(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Callable[[str], Br
 Look = Callable[[str], Browser]
 
 
-def test_the_first_page_is_whole(site: str, look: Look) -> None:
+def test_the_first_page_is_whole(look: Look) -> None:
     owner = admin_rows.account()
     admin_rows.snapshots(owner)
     admin_rows.intent(owner, 1, state="UNKNOWN")
-    page = look(site + reverse("admin:index"))
+    page = look(reverse("admin:index"))
     assert page.complaints == []
     for words in ("SIMULATED", "A person must look", "₹12,34,567.50", str(owner)):
         assert words in page.document
 
 
-def test_the_page_of_an_order_is_whole(site: str, look: Look) -> None:
+def test_the_page_of_an_order_is_whole(look: Look) -> None:
     owner = admin_rows.account()
     placed = admin_rows.intent(owner, 1)
     admin_rows.book_order(owner, 1, of=placed)
-    page = look(site + reverse("admin:brokers_orderintent_change", args=[placed.pk]))
+    page = look(reverse("admin:brokers_orderintent_change", args=[placed.pk]))
     assert page.complaints == []
     for words in ("Timeline", "Attempt 1: acked", "At the broker"):
         assert words in page.document
 
 
-def test_a_stranger_can_log_in(site: str, look: Look) -> None:
-    page = look(site + reverse("admin:login") + "?anonymous")
+def test_a_stranger_can_log_in(look: Look) -> None:
+    page = look(reverse("admin:login") + "?anonymous")
     assert page.complaints == []
     assert 'name="password"' in page.document
