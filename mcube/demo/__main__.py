@@ -17,6 +17,7 @@ WIDTH = 150
 def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
     django.setup()
+    from django.conf import settings
     from django.core.management.base import CommandError
     from rich.console import Console
 
@@ -39,7 +40,11 @@ def main() -> int:
         console.print(str(error), style="red", markup=False)
         return 1
     held = session.held
-    verdict = "[green]Everything held.[/green]" if held else "[red]Not everything held; see the crosses above.[/red]"
+    verdict = (
+        "[green]Everything held.[/green]"
+        if held
+        else f"[red]Not everything held; see above, and the logs in {settings.HOME / 'logs'}.[/red]"
+    )
     console.print(f"{verdict} {time.monotonic() - began:.0f} s, starting and stopping included.")
     return 0 if held else 1
 
