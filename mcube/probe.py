@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import django
 import httpx
 import redis
 from celery.utils.nodenames import host_format
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
-from mcube import beat
 from mcube.celery import app
 
 SECONDS = 1.0
@@ -48,6 +48,8 @@ def worker_answers(queue: str) -> bool:
 
 def beat_ticks() -> bool:
     """Some beat holds the lock."""
+    from mcube import beat
+
     try:
         return beat.holder(settings.REDIS_URL) is not None
     except redis.RedisError:
@@ -55,6 +57,7 @@ def beat_ticks() -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
+    django.setup()
     match list(arguments):
         case ["url", url]:
             works = url_answers(url)
