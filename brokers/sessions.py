@@ -31,8 +31,6 @@ from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, P
 from brokers.interfaces import BrokerAdapter, Clock, SessionGrant
 from brokers.models import BrokerAccount, SessionState
 from credentials import store
-from credentials.fields import Sealed
-from credentials.models import CredentialStore
 
 log = logging.getLogger("brokers.sessions")
 
@@ -70,8 +68,8 @@ class Session:
     grant: SessionGrant
 
 
-#: The sessions this process has decrypted, so that a call costs two reads and no decryption.
-_opened: dict[int, tuple[tuple[Sealed | None, Sealed | None], Session]] = {}
+#: The sessions this process has decrypted, so that a call costs two small reads and no decryption.
+_opened: dict[int, tuple[store.Stamp | None, Session]] = {}
 
 
 def current(account: BrokerAccount, *, clock: Clock) -> Session | None:
@@ -177,26 +175,22 @@ def _token_in(text: str) -> str:
     return text
 
 
-def _open(account: BrokerAccount, state: SessionState, row: CredentialStore, expires_at: datetime) -> Session:
-    sealed = (row.sealed("session_token"), row.sealed("sid"))
-    known = _opened.get(account.pk)
-    if known and known[0] == sealed and known[1].version == state.version:
-        return known[1]
-    token, sid = store.open_session(row, purpose=f"session {state.version}")
-    grant = SessionGrant(session_token=token, sid=sid, details=state.details, expires_at=expires_at)
-    session = Session(account_id=account.pk, version=state.version, grant=grant)
-    _opened[account.pk] = (sealed, session)
-    return session
-
-
 def _session_in(state: SessionState, account: BrokerAccount, clock: Clock) -> Session | None:
     """The session of this state if it is valid now."""
     if state.status != Status.VALID or state.expires_at is None or state.expires_at <= clock.now():
         return None
-    row = store.find(account.broker, account.name)
-    if row is None or row.sealed("session_token") is None or not row.is_unchanged_since_login:
-        return None
-    session = _open(account, state, row, state.expires_at)
+    stamp = store.stamp(account.broker, account.name)
+    known = _opened.get(account.pk)
+    if known and known[0] == stamp and known[1].version == state.version:
+        session = known[1]
+    else:
+        row = store.find(account.broker, account.name)
+        if row is None or row.sealed("session_token") is None or not row.is_unchanged_since_login:
+            return None
+        token, sid = store.open_session(row, purpose=f"session {state.version}")
+        grant = SessionGrant(session_token=token, sid=sid, details=state.details, expires_at=state.expires_at)
+        session = Session(account_id=account.pk, version=state.version, grant=grant)
+        _opened[account.pk] = (stamp, session)
     _note_use(state, clock)
     return session
 

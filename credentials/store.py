@@ -27,6 +27,10 @@ log = logging.getLogger("credentials")
 _newest: dict[tuple[str, str], CredentialStore] = {}
 
 
+#: See :func:`stamp`.
+Stamp = tuple[datetime, datetime | None, Sealed | None, Sealed | None]
+
+
 class Secrets(Mapping[str, str]):
     """A credential's columns, each decrypted when it is looked up. Absent ones are empty strings.
 
@@ -84,6 +88,12 @@ def secrets_of(service: str, name: str, *, purpose: str) -> Mapping[str, str]:
     row = credential(service, name)
     access.record("READ", service=service, name=name, purpose=purpose, columns=row.set_columns())
     return Secrets(row)
+
+
+def stamp(service: str, name: str) -> Stamp | None:
+    """What differs whenever the row was changed or its session written; no secret is opened."""
+    columns = ("updated_at", "login_used_at", "session_token_sealed", "sid_sealed")
+    return CredentialStore.objects.order_by().filter(service=service, name=name).values_list(*columns).first()
 
 
 def find(service: str, name: str) -> CredentialStore | None:
