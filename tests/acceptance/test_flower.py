@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -77,8 +78,9 @@ def test_orders_are_shown_by_their_ids_and_nothing_else(
         assert detail not in shown
     for broker in specs():
         for name, secret in accounts.default(broker).credentials().items():
-            assert secret not in shown, f"{name} of {broker}"
-    assert stack.redis_url.partition("://:")[2].partition("@")[0] not in shown
+            assert not re.search(rf"(?<![\d.]){re.escape(secret)}(?![\d.])", shown), f"{name} of {broker}"
+    if password := stack.redis_url.partition("://:")[2].partition("@")[0]:
+        assert password not in shown
 
 
 def test_flower_asks_for_a_password_and_can_only_be_read(stack: Stack, flower: Callable[[str], str]) -> None:

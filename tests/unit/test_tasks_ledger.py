@@ -1,0 +1,173 @@
+"""An order is in the ledger before it is in the queue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import transaction
+
+from brokers.clock import configured_clock, trading_day
+from brokers.domain.errors import AccountNotFound
+from brokers.domain.order_states import IntentKind, IntentState
+from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
+from tasks import orders
+from tasks.ledger import NotRecorded, ring
+from tasks.routing import Priority
+
+BROKER = "kotakneo"
+#: How kombu names the list of a priority.
+SEPARATOR = "\x06\x16"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account() -> BrokerAccount:
+    return BrokerAccount.objects.create(broker=BROKER, name="of-this-test")
+
+
+@pytest.fixture
+def queued(redis_url: str) -> Iterator[Callable[[Priority], list[dict[str, Any]]]]:
+    """The messages of a priority in the broker's queue, oldest first; the queue is emptied before and after."""
+
+    def name(priority: Priority) -> str:
+        return f"{BROKER}{SEPARATOR}{priority}" if priority else BROKER
+
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        client.delete(*(name(priority) for priority in Priority))
+        yield lambda priority: [json.loads(text) for text in reversed(client.lrange(name(priority), 0, -1))]
+        client.delete(*(name(priority) for priority in Priority))
+
+
+def _intent(account: BrokerAccount, kind: IntentKind = IntentKind.PLACE, **changes: Any) -> OrderIntent:
+    now = configured_clock().now()
+    values: dict[str, Any] = {
+        "client_order_id": f"{kind}-{OrderIntent.objects.count()}",
+        "client_tag": f"TAG{OrderIntent.objects.count()}",
+        "mode": "simulated",
+        "trading_day": trading_day(now),
+        "symbol": "NIFTY26DECFUT",
+        "side": "BUY",
+        "quantity": 65,
+        "state": IntentState.READY,
+        "not_before": now,
+        "not_after": now + timedelta(seconds=30),
+        "created_at": now,
+        "updated_at": now,
+    }
+    return OrderIntent.objects.create(account=account, kind=kind, **(values | changes))
+
+
+def _target(account: BrokerAccount) -> BrokerOrder:
+    now = configured_clock().now()
+    return BrokerOrder.objects.create(
+        account=account,
+        trading_day=trading_day(now),
+        broker_order_id="1",
+        origin=BrokerOrder.Origin.OURS,
+        exchange="NFO",
+        symbol="NIFTY26DECFUT",
+        side="BUY",
+        order_type="LIMIT",
+        quantity=65,
+        status="OPEN",
+        first_seen_at=now,
+        last_seen_at=now,
+    )
+
+
+def test_the_message_of_an_order_holds_its_id_and_nothing_of_the_order(
+    account: BrokerAccount, queued: Callable[[Priority], list[dict[str, Any]]], django_capture_on_commit_callbacks: Any
+) -> None:
+    intent = _intent(account)
+    with django_capture_on_commit_callbacks(execute=True):
+        ring(intent)
+
+    [message] = queued(Priority.ORDER)
+    assert message["headers"]["task"] == "tasks.orders.place_order"
+    assert message["headers"]["id"] == f"intent-{intent.pk}"
+    assert message["headers"]["kwargsrepr"] == repr({"intent_id": intent.pk, "broker": BROKER})
+    assert "NIFTY26DECFUT" not in json.dumps(message)
+
+
+def test_nothing_is_published_before_the_intent_is_committed(
+    account: BrokerAccount, queued: Callable[[Priority], list[dict[str, Any]]], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True), transaction.atomic():
+        ring(_intent(account))
+        assert queued(Priority.ORDER) == []
+
+    assert len(queued(Priority.ORDER)) == 1
+
+
+def test_a_cancel_and_an_exit_go_before_orders(
+    account: BrokerAccount, queued: Callable[[Priority], list[dict[str, Any]]], django_capture_on_commit_callbacks: Any
+) -> None:
+    cancel = _intent(account, IntentKind.CANCEL, target=_target(account))
+    leaving = _intent(account, reduce_only=True)
+    with django_capture_on_commit_callbacks(execute=True):
+        ring(cancel)
+        ring(leaving)
+
+    names = [message["headers"]["task"] for message in queued(Priority.URGENT)]
+    assert names == ["tasks.orders.cancel_order", "tasks.orders.place_order"]
+    assert queued(Priority.ORDER) == []
+
+
+def test_an_order_of_an_unknown_account_is_refused_before_anything_is_published(
+    queued: Callable[[Priority], list[dict[str, Any]]],
+) -> None:
+    with pytest.raises(AccountNotFound, match="nobody"):
+        orders.place_order.delay(broker=BROKER, account="nobody", symbol="NIFTY26DECFUT", action="B", quantity=65)
+
+    assert queued(Priority.ORDER) == []
+
+
+def test_an_order_cannot_be_put_off_in_the_queue() -> None:
+    with pytest.raises(TypeError, match="as soon as it is recorded"):
+        orders.place_order.apply_async(kwargs={"broker": BROKER, "symbol": "NIFTY26DECFUT"}, countdown=60)
+
+
+@pytest.mark.parametrize("content", [{"account": "nobody"}, {"account": "nobody", "disclosed_quantity": 5}, {}])
+def test_a_whole_order_that_is_refused_on_arrival_shows_its_id_only(content: dict[str, Any]) -> None:
+    order = {"symbol": "NIFTY26DECFUT", "action": "B", "quantity": 65, "client_order_id": "whole-1"} | content
+
+    with pytest.raises(NotRecorded) as refused:
+        orders.place_order(broker=BROKER, **order)
+
+    assert str(refused.value).startswith("whole-1: ")
+    assert "NIFTY26DECFUT" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_a_message_that_comes_again_changes_nothing(account: BrokerAccount) -> None:
+    done = _intent(account, state=IntentState.WORKING, version=3)
+
+    for _ in range(3):
+        orders.place_order(broker=BROKER, intent_id=done.pk, from_a_newer_version=True)
+
+    done.refresh_from_db()
+    assert (done.state, done.version, done.attempts.count()) == (IntentState.WORKING, 3, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_order_events_can_be_cleared_between_tests_and_by_nobody_else(account: BrokerAccount) -> None:
+    from django.db import DatabaseError
+
+    from brokers.models import OrderEvent
+
+    event = OrderEvent.objects.create(
+        intent=_intent(account),
+        sequence=1,
+        to_state="READY",
+        actor="CALLER",
+        cause="recorded",
+        at=configured_clock().now(),
+    )
+    with pytest.raises(DatabaseError, match="append-only"):
+        OrderEvent.objects.filter(pk=event.pk).delete()
