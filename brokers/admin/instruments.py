@@ -35,8 +35,8 @@ class InstrumentRecordAdmin(LongTableAdmin):
         vocabulary("right", OptionRight),
         ("expiry", admin.DateFieldListFilter),
     )
-    search_fields = ("symbol__startswith", "name")
-    search_help_text = "The beginning of a symbol, or a part of a name"
+    search_fields = ("symbol__startswith", "name__istartswith")
+    search_help_text = "The beginning of a symbol or of a name"
     # The order of the index, within one edition.
     ordering = ("symbol",)
     fields = (

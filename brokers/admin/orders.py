@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, told, vocabulary
-from brokers.admin.display import INTENT_COLOURS, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
-from brokers.admin.timeline import order_page
+from brokers.admin.display import INTENT_COLOURS, NOTHING, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
+from brokers.admin.timeline import answer_time, order_page
 from brokers.domain.enums import Exchange, Mode, OrderStatus, Side
 from brokers.domain.order_states import IntentKind
 from brokers.domain.redaction import scrub
@@ -19,11 +19,15 @@ from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, T
 
 class AttemptInline(ReadOnlyInline):
     model = OrderAttempt
-    fields = ("number", "outcome", "armed_at", "send_deadline_at", "quiet_at", "first_byte_at", "finished_at", "reply")
+    fields = ("number", "outcome", "armed_at", "send_deadline_at", "quiet_at", "answered_after", "reply")
     verbose_name_plural = "attempts"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("intent").order_by("number")
+
+    @display(description="answered after")
+    def answered_after(self, obj: OrderAttempt) -> str:
+        return answer_time(obj) or NOTHING
 
     @display(description="reply")
     def reply(self, obj: OrderAttempt) -> str:

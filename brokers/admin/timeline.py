@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from brokers.admin.display import ATTEMPT_COLOURS, INTENT_COLOURS, facts, price
+from brokers.domain.enums import Mode
 from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
 from brokers.domain.redaction import scrub
 from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent
@@ -43,7 +44,7 @@ def order_page(intent: OrderIntent) -> OrderPage:
     others: list[OrderIntent] = []
     moments = [*map(_event, intent.events.order_by("sequence"))]
     for attempt in attempts:
-        moments += _attempt(attempt)
+        moments += _attempt(attempt, intent.mode)
     if order is not None:
         moments += _book(order)
         others = [other for other in order.mutations.all() if other.pk != intent.pk]
@@ -76,21 +77,37 @@ def _event(event: OrderEvent) -> Moment:
     )
 
 
-def _attempt(attempt: OrderAttempt) -> Iterator[Moment]:
+def _attempt(attempt: OrderAttempt, mode: str) -> Iterator[Moment]:
     sender = f"{attempt.host}, process {attempt.pid}"
     sent = f", at {price(attempt.sent_price)}" if attempt.sent_price is not None else ""
     yield Moment(at=attempt.armed_at, title=f"Attempt {attempt.number} armed", detail=f"{sender}{sent}", colour="info")
+    shift = _wire_to_market(attempt, mode)
     if attempt.first_byte_at is not None:
-        yield Moment(at=attempt.first_byte_at, title="First byte left this machine")
+        yield Moment(at=attempt.first_byte_at + shift, title="First byte left this machine")
     if attempt.finished_at is not None:
         status = f"HTTP {attempt.http_status}" if attempt.http_status else ""
-        words = (status, attempt.reply_code, scrub(attempt.reply_text), attempt.exceptions)
+        words = (status, attempt.reply_code, scrub(attempt.reply_text), attempt.exceptions, answer_time(attempt))
         yield Moment(
-            at=attempt.finished_at,
+            at=attempt.finished_at + shift,
             title=f"Attempt {attempt.number}: {attempt.get_outcome_display()}",
             detail=" · ".join(word for word in words if word),
             colour=ATTEMPT_COLOURS.get(AttemptOutcome(attempt.outcome), ""),
         )
+
+
+def answer_time(attempt: OrderAttempt) -> str:
+    """How long the broker took, from the first byte sent to the end of its answer."""
+    if attempt.first_byte_at is None or attempt.finished_at is None:
+        return ""
+    return f"{(attempt.finished_at - attempt.first_byte_at).total_seconds() * 1000:.1f} ms"
+
+
+def _wire_to_market(attempt: OrderAttempt, mode: str) -> timedelta:
+    """What brings the wire's times, which are the wall's, into the market's, which is another's in simulated mode."""
+    earliest = attempt.first_byte_at or attempt.finished_at
+    if mode != Mode.SIMULATED or earliest is None:
+        return timedelta(0)
+    return attempt.armed_at - earliest
 
 
 def _book(order: BrokerOrder) -> Iterator[Moment]:

@@ -24,6 +24,8 @@ from brokers.models import (
     TradeFill,
 )
 
+#: What the wire's clock said meanwhile: the simulated market has a time of its own.
+WALL = datetime(2026, 11, 22, 15, 49, tzinfo=UTC)
 NOON = datetime(2026, 11, 20, 6, 30, tzinfo=UTC)  # 12:00 IST, a Friday
 
 
@@ -79,8 +81,8 @@ def intent(owner: BrokerAccount, number: int, *, state: str = "FILLED", now: dat
         send_deadline_at=now + timedelta(seconds=2),
         quiet_at=now + timedelta(seconds=20),
         sent_price=Decimal("112.5"),
-        first_byte_at=now + timedelta(milliseconds=9),
-        finished_at=None if outcome == "ARMED" else now + timedelta(milliseconds=48),
+        first_byte_at=WALL + timedelta(milliseconds=9),
+        finished_at=None if outcome == "ARMED" else WALL + timedelta(milliseconds=37),
         http_status=200 if outcome == "ACKED" else None,
         exceptions="ReadTimeout" if outcome == "UNKNOWN" else "",
     )

@@ -149,11 +149,19 @@ def test_the_page_of_an_order_tells_its_whole_story_in_order(admin_client: Clien
     placed = admin_rows.intent(owner, 1)
     book = admin_rows.book_order(owner, 1, of=placed)
     page = text(admin_client, page_url(placed))
-    story = ["Attempt 1 armed", "First byte left", "ARMED → WORKING", "First seen in the broker", "Filled 25 at 112.35"]
+    story = [
+        "Attempt 1 armed",
+        "First byte left",
+        "Attempt 1: acked",
+        "ARMED → WORKING",
+        "First seen in the broker",
+        "Filled 25 at 112.35",
+    ]
     positions = [page.index(words) for words in story]
     assert positions == sorted(positions)
     assert book.broker_order_id in page
     assert "127.0.0.1/orders" in page  # evidence
+    assert "28.0 ms" in page
     assert "20 Nov 2026, 12:00:00 IST" in page
 
 
