@@ -75,7 +75,7 @@ def record_place(
         "time_in_force": parse_or_deny(TimeInForce, time_in_force).value,
         "reduce_only": reduce_only,
     }
-    rules.check_order(spec, instrument, content)
+    rules.check_order(spec, instrument, content, trading_day(configured_clock().now()))
     return _record(
         row,
         IntentKind.PLACE,
@@ -151,7 +151,7 @@ def record_modify(
     target = _target(row, broker_order_id)
     content = _of_target(target) | _given(wanted)
     instrument = instruments.lookup().resolve(target.symbol, Exchange(target.exchange))
-    rules.check_order(spec, instrument, content)
+    rules.check_order(spec, instrument, content, trading_day(configured_clock().now()))
     _check_modify(target, content)
     try:
         return _record(

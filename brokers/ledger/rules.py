@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side, TimeInForce
@@ -21,13 +22,20 @@ def product_of(account: BrokerAccount, instrument: Instrument, product: str | No
     return parse_or_deny(Product, account.default_cash_product)
 
 
-def check_order(spec: AdapterSpec, instrument: Instrument, content: dict[str, Any]) -> None:
+def check_order(spec: AdapterSpec, instrument: Instrument, content: dict[str, Any], today: date) -> None:
     """Refuse what the exchange or the broker cannot take.
+
+    ``today`` is the market's IST date: lots, ticks and freeze quantities of another day are not used.
 
     :raises OrderDenied: a sentence with the value that is wrong.
     """
     order_type = OrderType(content["order_type"])
     capabilities = spec.capabilities
+    if instrument.master_day != today:
+        raise OrderDenied(
+            f"The instruments are of {instrument.master_day:%d %b %Y} and today is {today:%d %b %Y}; "
+            "refresh the instruments and try again."
+        )
     if instrument.kind is InstrumentKind.INDEX:
         raise OrderDenied(f"{instrument.symbol} is an index and cannot be traded; name one of its futures or options.")
     if instrument.exchange not in capabilities.exchanges:

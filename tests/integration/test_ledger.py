@@ -517,3 +517,9 @@ def test_the_database_refuses_a_second_live_attempt(desk):
     attempt.pk, attempt.number, attempt.match_key = None, 2, "other"
     with pytest.raises(DatabaseError), transaction.atomic():
         attempt.save(force_insert=True)
+
+
+def test_yesterday_s_instruments_serve_no_order(desk):
+    desk.pass_time(24 * 3600)
+    with pytest.raises(OrderDenied, match=r"The instruments are of 23 Nov 2026 and today is 24 Nov 2026"):
+        desk.record()

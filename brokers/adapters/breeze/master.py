@@ -121,6 +121,9 @@ def _cash(exchange: Exchange, fields: Fields, row: Sequence[str]) -> MasterRow:
     is_index = not isin and (series == "0" or (code in tables.INDEX_UNDERLYINGS and not token.isdigit()))
     if not is_index and not (token.isdigit() and int(token)):
         raise BadRow(f"Token {token!r} of {code} is not a listed security's.")
+    if row[fields["CompanyName"]].strip().endswith(" OFS"):
+        # Carries the share's own ExchangeCode, which would make the share ambiguous (seen in BSE's file of 2026-07-30).
+        raise BadRow(f"{code} is an offer for sale, which is not traded by ordinary orders.")
     kind = InstrumentKind.INDEX if is_index else InstrumentKind.EQUITY
     return MasterRow(
         exchange=exchange,

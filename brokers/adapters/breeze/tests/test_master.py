@@ -189,3 +189,11 @@ def test_the_whole_real_master_is_read() -> None:
     assert rows["NSE|RELIND"].token == "2885"
     assert rows["NSE|RELIND"].symbol == "RELIANCE"
     assert {row.underlying for row in rows.values() if row.key.startswith("NFO|CNXBAN|")} == {"BANKNIFTY"}
+
+
+def test_an_offer_for_sale_does_not_pass_for_the_share() -> None:
+    rows, problems = read(
+        archive(BSE=FILES["BSEScripMaster.txt"] + '"51131","ITCOFS","DR","ITC LIMITED OFS",0,1,"INE000000133","ITC"\n')
+    )
+    assert [row.token for row in rows.values() if row.exchange is Exchange.BSE] == ["500875"]
+    assert "ITCOFS is an offer for sale" in problems[0].reason
