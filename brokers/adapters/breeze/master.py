@@ -49,7 +49,7 @@ class _File:
     name: str
     exchange: Exchange
     columns: tuple[str, ...]
-    read: Callable[[Exchange, Fields, Sequence[str]], MasterRow]
+    read: Callable[[Exchange, Fields, Sequence[str]], MasterRow | None]
 
 
 def read(archive: bytes) -> Iterator[MasterRow | MasterProblem]:
@@ -96,7 +96,8 @@ def _read_file(archive: zipfile.ZipFile, file: _File) -> Iterator[MasterRow | Ma
                     raise BadRow(f"It is not CSV: {row}.")
                 if len(row) != len(headings):
                     raise BadRow(f"It has {len(row)} fields under {len(headings)} headings.")
-                yield file.read(file.exchange, fields, row)
+                if (entry := file.read(file.exchange, fields, row)) is not None:
+                    yield entry
             except BadRow as problem:
                 yield MasterProblem(source=file.name, line=lines.line_num, reason=str(problem))
 
@@ -112,7 +113,7 @@ def _lines(lines: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
             yield error
 
 
-def _cash(exchange: Exchange, fields: Fields, row: Sequence[str]) -> MasterRow:
+def _cash(exchange: Exchange, fields: Fields, row: Sequence[str]) -> MasterRow | None:
     token, code, series = (row[fields[name]].strip() for name in ("Token", "ShortName", "Series"))
     if not code:
         raise BadRow("It has no ShortName.")
@@ -122,8 +123,9 @@ def _cash(exchange: Exchange, fields: Fields, row: Sequence[str]) -> MasterRow:
     if not is_index and not (token.isdigit() and int(token)):
         raise BadRow(f"Token {token!r} of {code} is not a listed security's.")
     if row[fields["CompanyName"]].strip().endswith(" OFS"):
-        # Carries the share's own ExchangeCode, which would make the share ambiguous (seen in BSE's file of 2026-07-30).
-        raise BadRow(f"{code} is an offer for sale, which is not traded by ordinary orders.")
+        # An offer for sale is not traded by ordinary orders, and carries the share's own ExchangeCode, which would
+        # make the share ambiguous (seen in BSE's file of 2026-07-30).
+        return None
     kind = InstrumentKind.INDEX if is_index else InstrumentKind.EQUITY
     return MasterRow(
         exchange=exchange,
