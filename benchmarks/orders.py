@@ -128,7 +128,7 @@ def worker(broker: str, slots: int, home: Path) -> Iterator[psutil.Process]:
         noop.apply_async(queue=broker)
         drained(broker)
         # Each process builds its clients on its first orders; that is not what an order costs.
-        warm = [place(broker, number) for number in range(4 * slots)]
+        warm = [place(broker, number) for number in range(3 * slots * ACCOUNTS)]
         settled(warm)
         yield pool
 
