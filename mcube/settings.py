@@ -33,6 +33,7 @@ ENCRYPTION_KEYS = secrets.encryption_keys(ENV)
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

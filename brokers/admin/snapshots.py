@@ -8,17 +8,18 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, told
+from brokers.admin.base import LongTableAdmin, PeriodFilter, ReadOnlyInline, display, told
 from brokers.admin.display import SNAPSHOT_COLOURS, facts, price, rupees
 from brokers.models import MarginSnapshot, PositionLine, PositionSnapshot
 from brokers.models.snapshots import Snapshot
 
 
 class SnapshotAdmin(LongTableAdmin):
-    list_filter = ("status", "account")
+    # A date hierarchy would read the whole table for its first and last day.
+    list_filter = ("status", "account", ("slot_at", PeriodFilter))
+    list_filter_submit = True
     search_fields = ("account__name", "error")
     list_select_related = ("account",)
-    date_hierarchy = "slot_at"
     told_error = told("error")
 
     @display(description="status", label=SNAPSHOT_COLOURS)

@@ -165,6 +165,17 @@ def test_the_page_of_an_order_tells_its_whole_story_in_order(admin_client: Clien
     assert "20 Nov 2026, 12:00:00 IST" in page
 
 
+def test_a_period_is_meant_in_the_zone_that_the_page_shows(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    for minute in (0, 30):
+        admin_rows.snapshots(owner, slot_at=NOON + timedelta(minutes=minute))
+    url = list_url("marginsnapshot") + "?slot_at_from_0=2026-11-20&slot_at_from_1=12:10&slot_at_to_0=2026-11-20"
+    page = text(admin_client, url)
+    assert "20 Nov 2026, 12:30:00 IST" in page
+    assert "20 Nov 2026, 12:00:00 IST" not in page
+    assert "IST" not in text(admin_client, list_url("marginsnapshot") + "?slot_at_from_0=soon")
+
+
 def test_an_order_that_may_be_at_the_broker_says_so(admin_client: Client) -> None:
     lost = admin_rows.intent(admin_rows.account(), 1, state="UNKNOWN")
     assert "This order may be at the broker" in text(admin_client, page_url(lost))
