@@ -195,10 +195,10 @@ def place(broker: str, number: int) -> str:
         account="default" if account == 1 else f"bench-{account}",
         symbol="RELIANCE",
         action="B",
-        # A quantity of its own keeps orders apart at a broker that echoes no tag.
-        quantity=1 + number % 997,
+        quantity=1,
         order_type="LIMIT",
-        price="1300",
+        # A price of its own keeps orders apart at a broker that echoes no tag.
+        price=f"{1270 + number % 900 / 10:.1f}",
         client_order_id=key,
     )
     return key
