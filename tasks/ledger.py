@@ -15,7 +15,7 @@ from brokers.clock import configured_clock
 from brokers.domain.errors import AccountNotFound, OrderDenied
 from brokers.domain.order_states import IntentKind, IntentState
 from brokers.gateway import no_waiting
-from brokers.ledger.delivery import deliver
+from brokers.ledger.delivery import try_to_deliver
 from brokers.models import OrderIntent
 from tasks.base import BaseTask, log
 from tasks.routing import Priority
@@ -83,9 +83,12 @@ class OrderTask(BaseTask):
         if intent_id is None:
             content["client_order_id"] = content.get("client_order_id") or self.request.id
             intent_id = self._record_on_arrival(content)
+        began = configured_clock().now()
         with no_waiting():
-            intent = deliver(intent_id)
-        if intent.state == IntentState.READY:
+            intent, obstacle = try_to_deliver(intent_id)
+        # Only the delivery that put it off rings again. A message that came too early would otherwise breed
+        # another each time, and the sweeper adds messages every few seconds.
+        if intent.state == IntentState.READY and (obstacle is not None or intent.updated_at >= began):
             _ring_shortly(intent)
 
     def _record_on_arrival(self, content: dict[str, Any]) -> int:

@@ -155,6 +155,31 @@ def test_a_message_that_comes_again_changes_nothing(account: BrokerAccount) -> N
     assert (done.state, done.version, done.attempts.count()) == (IntentState.WORKING, 3, 0)
 
 
+def test_a_message_that_comes_too_early_breeds_no_other(
+    account: BrokerAccount, queued: Callable[[Priority], list[dict[str, Any]]], django_capture_on_commit_callbacks: Any
+) -> None:
+    waiting = _intent(account, not_before=configured_clock().now() + timedelta(seconds=1.5))
+
+    with django_capture_on_commit_callbacks(execute=True):
+        for _ in range(3):
+            orders.place_order(broker=BROKER, intent_id=waiting.pk)
+
+    assert queued(Priority.ORDER) == []
+
+
+def test_an_order_that_was_put_off_is_rung_for_once(
+    account: BrokerAccount, queued: Callable[[Priority], list[dict[str, Any]]], django_capture_on_commit_callbacks: Any
+) -> None:
+    intent = _intent(account)  # without credentials it cannot be sent, and waits for a second
+
+    with django_capture_on_commit_callbacks(execute=True):
+        orders.place_order(broker=BROKER, intent_id=intent.pk)
+        orders.place_order(broker=BROKER, intent_id=intent.pk)
+
+    [message] = queued(Priority.ORDER)
+    assert message["headers"]["eta"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_order_events_can_be_cleared_between_tests_and_by_nobody_else(account: BrokerAccount) -> None:
     from django.db import DatabaseError
