@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, SessionExpired
+from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, NotSent, SessionExpired
 from tests.contract.world import CHECKOUT, MARKET_TIME, Trader, nobody_listens, one_call
 
 
@@ -136,6 +136,8 @@ def test_after_close_nothing_works_until_a_session_is_used_again(trader: Trader)
     adapter.close()
     with pytest.raises(SessionExpired):
         adapter.fetch_margin()
+    with pytest.raises(NotSent):
+        adapter.place(trader.order())
     adapter.use_session(grant)
     assert adapter.fetch_margin().available > 0
     adapter.close()

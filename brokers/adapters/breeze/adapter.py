@@ -12,7 +12,7 @@ from brokers.adapters.breeze.sdk import Client
 from brokers.clock import trading_day
 from brokers.domain.account import MarginData, Position
 from brokers.domain.enums import Exchange
-from brokers.domain.errors import BrokerUnavailable, SessionExpired, UnreadableReply
+from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired, UnreadableReply
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
@@ -118,24 +118,25 @@ class BreezeAPI(BrokerAdapter):
     def place(self, request: OrderRequest) -> OrderAck:
         what = f"order in {request.instrument.symbol}"
         arguments = building.place(request)
-        reply = self._session().call("place_order", **arguments)
+        reply = self._sender(what).call("place_order", **arguments)
         return OrderAck(
             broker_order_id=errors.taken_order_id(reply, what), message=_message(reply), evidence=reply.evidence
         )
 
     def modify(self, change: OrderChange) -> OrderAck:
-        body = building.modify(change)
-        reply = self._session().put_order(body)
-        return self._changed(reply, "modification", change.broker_order_id)
+        what, body = f"modification of order {change.broker_order_id}", building.modify(change)
+        reply = self._sender(what).put_order(body)
+        return self._changed(reply, what, change.broker_order_id)
 
     def cancel(self, request: CancelRequest) -> OrderAck:
-        reply = self._session().call("cancel_order", **building.cancel(request))
-        return self._changed(reply, "cancellation", request.broker_order_id)
+        what, arguments = f"cancellation of order {request.broker_order_id}", building.cancel(request)
+        reply = self._sender(what).call("cancel_order", **arguments)
+        return self._changed(reply, what, request.broker_order_id)
 
     # Inside
 
-    def _changed(self, reply: errors.Reply, verb: str, order_id: str) -> OrderAck:
-        taken = errors.taken_order_id(reply, f"{verb} of order {order_id}", expected=order_id)
+    def _changed(self, reply: errors.Reply, what: str, order_id: str) -> OrderAck:
+        taken = errors.taken_order_id(reply, what, expected=order_id)
         return OrderAck(broker_order_id=taken, message=_message(reply), evidence=reply.evidence)
 
     def _new_client(self) -> Client:
@@ -154,6 +155,17 @@ class BreezeAPI(BrokerAdapter):
         """
         if self._client is None:
             raise SessionExpired(f"Account {self.context.account} has no Breeze session here; log in.")
+        return self._client
+
+    def _sender(self, what: str) -> Client:
+        """As :meth:`_session`, for a mutation: without one nothing is sent, which is no refusal by the broker.
+
+        :raises NotSent: no session was handed over.
+        """
+        if self._client is None:
+            raise NotSent(
+                f"The {what} was not sent, since account {self.context.account} has no session in use; log in."
+            )
         return self._client
 
     def _read(self, what: str, method: str, **arguments: str) -> object:

@@ -209,7 +209,7 @@ def _raise_if_refused(reply: Reply, what: str) -> None:
             evidence=reply.evidence,
         )
     proven = (
-        (isinstance(status, int) and 400 <= status < 500)
+        (isinstance(status, int) and 400 <= status < 500 and status not in tables.UNPROVEN_STATUS)
         or tables.TOO_MANY_CALLS.search(words)
         or tables.BAD_KEY.search(words)
         or tables.REFUSED.search(words)

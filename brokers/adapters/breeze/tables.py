@@ -139,5 +139,7 @@ REFUSED = re.compile(
     r"|^invalid (stock|exchange|product|quantity|price|action|order|validity|expiry|strike|right)",
     _ANY,
 )
+#: ``Status`` numbers that refuse nothing: whoever answers them may have passed the order on, or has it already.
+UNPROVEN_STATUS = frozenset({408, 409, 425, 429, 499})
 #: HTTP statuses under which a well-formed refusal is believed.
 REFUSAL_HTTP = frozenset({200, 400, 401, 403})

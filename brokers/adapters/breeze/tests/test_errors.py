@@ -46,6 +46,8 @@ UNKNOWN = [
     pytest.param(Answer(success({"order_id": "202611243800017846"}), status=504), id="success under HTTP 504"),
     pytest.param(Answer(b"", status=307, headers={"Location": "/again"}), id="redirect"),
     pytest.param(Answer({"Success": None, "Status": 200, "Error": "No Positions available."}), id="empty result"),
+    pytest.param(Answer(refusal("The request timed out", status=408)), id="Status 408 of a time-out"),
+    pytest.param(Answer(refusal("Order exists", status=409)), id="Status 409 of a conflict"),
 ]
 REFUSED = [
     pytest.param(Answer(refusal("Invalid Market/Limit indicator:")), id="observed text"),
@@ -238,5 +240,5 @@ def test_without_a_session_nothing_is_asked() -> None:
     adapter = make_adapter("http://127.0.0.1:9")
     with pytest.raises(SessionExpired, match="no Breeze session here"):
         adapter.fetch_margin()
-    with pytest.raises(SessionExpired):
+    with pytest.raises(NotSent):
         adapter.place(replace(REQUEST))
