@@ -14,9 +14,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from itertools import count
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db import transaction
 
 from brokers import instruments, limits, sessions
 from brokers.calendar import MarketCalendar
@@ -24,7 +26,7 @@ from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.account import MarginData, Position
 from brokers.domain.enums import Exchange, OrderStatus
-from brokers.domain.errors import BrokerUnavailable, RateLimited, SessionExpired
+from brokers.domain.errors import BrokerUnavailable, OrderDenied, RateLimited, SessionExpired
 from brokers.domain.inputs import Price, parse_or_deny
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
@@ -51,6 +53,21 @@ def no_waiting() -> Iterator[None]:
         yield
     finally:
         _patience.reset(token)
+
+
+def _refuse_open_transaction() -> None:
+    """What was sent must not be forgotten when a transaction around it is rolled back.
+
+    :raises OrderDenied: the caller has a transaction open; nothing is recorded or sent.
+    """
+    try:
+        with transaction.atomic(durable=True):
+            pass
+    except RuntimeError as error:
+        raise OrderDenied(
+            "An order is sent only after it is committed, and a transaction is open here; call this outside of "
+            "transaction.atomic(), or enqueue the task, which is sent when the transaction commits."
+        ) from error
 
 
 class BrokerGateway(BrokerInterface):
@@ -151,7 +168,7 @@ class BrokerGateway(BrokerInterface):
     def read(
         self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = READ_SECONDS
     ) -> T:
-        """Make one read within session and budget; log in first if nobody has.
+        """Make one read within session and budget, which counts every request; log in first if nobody has.
 
         A session that expired is looked up once more, since another process may have renewed it.
 
@@ -162,7 +179,8 @@ class BrokerGateway(BrokerInterface):
             self._use(session)
             self._take_budget(urgent=urgent)
             try:
-                with self._adapter.context.wire.call(total_seconds=total_seconds) as trace:
+                counted = self._count_further(urgent=urgent)
+                with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=counted) as trace:
                     value = operation(self._adapter)
                 trace.raise_interruption()
                 return value
@@ -232,6 +250,7 @@ class BrokerGateway(BrokerInterface):
     ) -> str:
         from brokers.ledger import operations, outcome
 
+        _refuse_open_transaction()
         intent = operations.record_place(
             broker=self.account.broker,
             account=self.account.name,
@@ -261,6 +280,7 @@ class BrokerGateway(BrokerInterface):
     ) -> str:
         from brokers.ledger import operations, outcome
 
+        _refuse_open_transaction()
         intent = operations.record_modify(
             broker=self.account.broker,
             account=self.account.name,
@@ -276,6 +296,7 @@ class BrokerGateway(BrokerInterface):
     def cancel_order(self, order_id: str) -> bool:
         from brokers.ledger import operations, outcome, queries
 
+        _refuse_open_transaction()
         order = queries.broker_order(self.account.pk, order_id, trading_day(self.clock.now()))
         if order.status == OrderStatus.CANCELLED:
             return True
@@ -300,18 +321,34 @@ class BrokerGateway(BrokerInterface):
     def _waiting(self) -> Callable[[float], None] | None:
         return self._wait if _patience.get() > 0 else None
 
-    def _take_budget(self, *, urgent: bool) -> None:
+    def _count_further(self, *, urgent: bool) -> Callable[[], None]:
+        """What counts the second and every later request of one read, e.g. one for each exchange's book.
+
+        It does not wait, since the read's deadline runs.
+        """
+        requests = count()
+
+        def before_first_byte() -> None:
+            if next(requests):
+                self._acquire(urgent=urgent)
+
+        return before_first_byte
+
+    def _acquire(self, *, urgent: bool) -> None:
         capabilities = self.spec.capabilities
+        self._limiter.acquire(
+            str(self.account),
+            windows=capabilities.call_limits,
+            per_day=capabilities.calls_per_day,
+            day=trading_day(self.clock.now()).isoformat(),
+            urgent=urgent,
+        )
+
+    def _take_budget(self, *, urgent: bool) -> None:
         deadline = self.clock.monotonic() + _patience.get()
         while True:
             try:
-                return self._limiter.acquire(
-                    str(self.account),
-                    windows=capabilities.call_limits,
-                    per_day=capabilities.calls_per_day,
-                    day=trading_day(self.clock.now()).isoformat(),
-                    urgent=urgent,
-                )
+                return self._acquire(urgent=urgent)
             except RateLimited as error:
                 if self.clock.monotonic() + error.retry_after.total_seconds() > deadline:
                     raise

@@ -18,7 +18,7 @@ from brokers.domain.account import MarginData, Position
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import OrderDenied, UnsupportedFeature
-from brokers.domain.inputs import Price
+from brokers.domain.inputs import Price, rupees
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
@@ -124,8 +124,14 @@ class BrokerInterface(ABC):
         return float(self.get_margin().available)
 
     def check_margin_sufficient(self, required: Decimal | float | int | str) -> bool:
-        """Whether the margin available now covers ``required`` rupees."""
-        return self.get_margin().available >= Decimal(str(required))
+        """Whether the margin available now covers ``required`` rupees.
+
+        :raises OrderDenied: ``required`` is not a finite number.
+        """
+        needed = rupees(required, "Required margin")
+        if needed is None:
+            raise OrderDenied("Required margin is missing; give rupees.")
+        return self.get_margin().available >= needed
 
     def has_open_positions(self) -> bool:
         return any(position.quantity for position in self.get_positions())

@@ -5,6 +5,9 @@ from decimal import Decimal, InvalidOperation
 from brokers.domain.enums import E, parse
 from brokers.domain.errors import OrderDenied
 
+#: No order and no column of the ledger is larger.
+MOST_UNITS = 1_000_000_000
+
 Price = Decimal | int | float | str | None
 
 
@@ -48,4 +51,6 @@ def units(value: object) -> int:
         raise OrderDenied(f"Quantity {value!r} is not a number of units; give a whole number above zero.") from error
     if not number.is_finite() or number != number.to_integral_value() or number <= 0:
         raise OrderDenied(f"Quantity {value!r} is not a whole number of units above zero.")
+    if number > MOST_UNITS:
+        raise OrderDenied(f"Quantity {value!r} is above {MOST_UNITS:,} units, more than any order; check it.")
     return int(number)

@@ -8,6 +8,9 @@ from decimal import Decimal
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import OrderDenied
 
+#: Rupees a unit. Nothing that is traded comes near, and the ledger's columns hold no more.
+HIGHEST_PRICE = 1_000_000_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Instrument:
@@ -74,6 +77,8 @@ class Instrument:
         """
         if not price.is_finite() or price <= 0:
             raise OrderDenied(f"Price {price} of {self.symbol} is not a number above zero; give rupees a unit.")
+        if price > HIGHEST_PRICE:
+            raise OrderDenied(f"Price {price} of {self.symbol} is above {HIGHEST_PRICE:,} rupees a unit; check it.")
         if self.tick_size is None:
             raise OrderDenied(
                 f"The tick size of {self.symbol} is not known today; refresh the instruments and try again."

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import OrderStatus
-from brokers.domain.order_states import TRANSITIONS, Actor, IntentKind, IntentState
+from brokers.domain.order_states import TRANSITIONS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.orders import Fill, Order
 from brokers.factory import BrokerFactory
 from brokers.ledger.transitions import StaleIntent, move
@@ -24,6 +24,7 @@ _ENDS = {
 _MIRRORED = (
     "exchange_order_id",
     "client_tag",
+    "order_type",
     "quantity",
     "filled_quantity",
     "limit_price",
@@ -116,7 +117,6 @@ def _first_seen(account: BrokerAccount, row: Order, day: date, now: datetime) ->
             "exchange": row.exchange,
             "symbol": row.symbol,
             "side": row.side,
-            "order_type": row.order_type,
             "product": row.product or "",
             "placed_at": row.placed_at,
             "first_seen_at": now,
@@ -172,9 +172,13 @@ def _follow_mutations(order: BrokerOrder, now: datetime) -> None:
 
 
 def _shows(order: BrokerOrder, mutation: OrderIntent) -> bool:
+    price = mutation.limit_price
+    if price is None:
+        # Changed to a market order: what was sent is the price that protects it.
+        price = mutation.attempts.get(outcome=AttemptOutcome.ACKED).sent_price
     return (
         order.quantity == mutation.quantity
-        and order.limit_price == mutation.limit_price
+        and order.limit_price == price
         and (order.trigger_price or None) == (mutation.trigger_price or None)
     )
 

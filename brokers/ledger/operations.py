@@ -55,10 +55,10 @@ def record_place(
 ) -> OrderIntent:
     """Record an order, or return the one recorded under the same client order id.
 
-    ``quantity`` in units, prices in rupees a unit; ``not_after`` is aware, market time.
+    ``quantity`` in units, prices in rupees a unit; ``not_after`` is aware, market time, and of today.
 
     :raises OrderDenied: the order breaks a rule of the instrument or the broker; nothing is recorded.
-    :raises IdempotencyConflict: the client order id stands for another order.
+    :raises IdempotencyConflict: the client order id stands for another order, or for one of another day.
     """
     spec, row = spec_of(broker), find_account(spec_of(broker).name, account)
     instrument = instruments.lookup().resolve(symbol, parse_or_deny(Exchange, exchange) if exchange else None)
@@ -149,7 +149,7 @@ def record_modify(
     if not _given(wanted):
         raise OrderDenied(f"Nothing to modify on order {broker_order_id}; give a quantity, a price or a trigger price.")
     target = _target(row, broker_order_id)
-    content = _of_target(target) | _given(wanted)
+    content = _changed(target, wanted)
     instrument = instruments.lookup().resolve(target.symbol, Exchange(target.exchange))
     rules.check_order(spec, instrument, content, trading_day(configured_clock().now()))
     _check_modify(target, content)
@@ -222,11 +222,10 @@ def _record(
     fingerprint: dict[str, Any] | None = None,
 ) -> OrderIntent:
     key = str(client_order_id)
-    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
-        raise OrderDenied(f"Client order id {key[:80]!r} is not 1 to {MAX_KEY_LENGTH} printable characters.")
     now = configured_clock().now()
-    if not_after is not None and not_after.tzinfo is None:
-        raise OrderDenied(f"not_after {not_after.isoformat()} has no time zone; give an aware time.")
+    _check_words(key, strategy)
+    if not_after is not None:
+        _check_lifetime(not_after, now)
     if fingerprint is None:
         fingerprint = {"target": target.broker_order_id} if target else content
     intent = OrderIntent(
@@ -261,6 +260,28 @@ def _record(
     return intent
 
 
+def _check_words(key: str, strategy: str) -> None:
+    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
+        raise OrderDenied(f"Client order id {key[:80]!r} is not 1 to {MAX_KEY_LENGTH} printable characters.")
+    if not isinstance(strategy, str) or len(strategy) > MAX_KEY_LENGTH or not strategy.isprintable():
+        raise OrderDenied(
+            f"Strategy {str(strategy)[:80]!r} is not a name of at most {MAX_KEY_LENGTH} printable characters."
+        )
+
+
+def _check_lifetime(not_after: datetime, now: datetime) -> None:
+    """An intent belongs to one trading day, and so does the book in which it is followed."""
+    if not isinstance(not_after, datetime):
+        raise OrderDenied(f"not_after {not_after!r} is not a time; give an aware datetime.")
+    if not_after.tzinfo is None:
+        raise OrderDenied(f"not_after {not_after.isoformat()} has no time zone; give an aware time.")
+    if trading_day(not_after) > trading_day(now):
+        raise OrderDenied(
+            f"not_after {not_after.isoformat()} is on a later day than today, {trading_day(now):%d %b %Y} in India; "
+            "record the order on the day on which it is to be sent."
+        )
+
+
 def _existing(account: BrokerAccount, client_order_id: str) -> OrderIntent | None:
     return (
         OrderIntent.objects.select_related("account", "target")
@@ -272,8 +293,14 @@ def _existing(account: BrokerAccount, client_order_id: str) -> OrderIntent | Non
 def _same(existing: OrderIntent, fingerprint: dict[str, Any], kind: IntentKind) -> OrderIntent:
     """The recorded intent, if it says the same.
 
-    :raises IdempotencyConflict: it says something else.
+    :raises IdempotencyConflict: it says something else, or was said on another day.
     """
+    if existing.trading_day != trading_day(configured_clock().now()):
+        raise IdempotencyConflict(
+            f"Client order id {existing.client_order_id!r} was used on {existing.trading_day:%d %b %Y}, for "
+            f"{existing.kind.lower()} of {existing.symbol} x {existing.quantity}; nothing is sent for it today, give a "
+            "new id to a new order."
+        )
     if existing.fingerprint != fingerprint_of(kind, fingerprint):
         raise IdempotencyConflict(
             f"Client order id {existing.client_order_id!r} already stands for {existing.kind.lower()} of "
@@ -314,6 +341,16 @@ def _of_target(target: BrokerOrder) -> dict[str, Any]:
         "product": target.product,
         "time_in_force": TimeInForce.DAY.value,
     }
+
+
+def _changed(target: BrokerOrder, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The order as it will be; a price that its new type does not take is not carried over."""
+    content = _of_target(target) | _given(wanted)
+    if content["order_type"] != OrderType.STOP_LIMIT and wanted["trigger_price"] is None:
+        content["trigger_price"] = None
+    if content["order_type"] == OrderType.MARKET and wanted["limit_price"] is None:
+        content["limit_price"] = None
+    return content
 
 
 def _given(wanted: dict[str, Any]) -> dict[str, Any]:
