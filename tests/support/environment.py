@@ -14,18 +14,21 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from redis import Redis
+
 from tests.support.processes import Valkey
 
 POSTGRES = "postgres://postgres@127.0.0.1:5432/mcube_tests"
 #: A database number of the tests' own, so that nothing else on the server is touched.
-REDIS = "redis://127.0.0.1:6379/11"
+REDIS = "redis://127.0.0.1:6379"
+REDIS_DATABASE = 11
 USED = os.environ.get("MCUBE_TEST_SERVERS", "embedded")
 
 
 def real_servers() -> tuple[str, str] | None:
     """The addresses of PostgreSQL and Redis, if both are configured or answer on loopback."""
     database = os.environ.get("DATABASE_URL") or POSTGRES
-    redis = os.environ.get("MCUBE_REDIS_URL") or REDIS
+    redis = urlsplit(os.environ.get("MCUBE_REDIS_URL") or REDIS)._replace(path=f"/{REDIS_DATABASE}").geturl()
     if not database.startswith("postgres") or not (_listens(database, 5432) and _listens(redis, 6379)):
         return None
     return database, redis
@@ -55,11 +58,19 @@ def _settle() -> None:
     os.environ["MCUBE_HOME"] = str(home)
     if real is not None:
         os.environ["DATABASE_URL"], os.environ["MCUBE_REDIS_URL"] = real
+        _forget_earlier_runs(real[1])
         return
     server = Valkey(home / "queue")
     server.start()
     atexit.register(server.stop)
     os.environ["MCUBE_REDIS_URL"] = server.url
+
+
+def _forget_earlier_runs(redis_url: str) -> None:
+    """Drop what mcube kept in the tests' database, above all the calls counted for a day."""
+    with Redis.from_url(redis_url) as client:
+        for key in client.scan_iter("mcube:*"):
+            client.delete(key)
 
 
 def pytest_report_header() -> str:

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import redis
 
 from mcube import processes
 from tests.support.environment import USED
 from tests.support.processes import CHECKOUT, Child, Valkey, clean_environment, free_port, wait_for
 
-#: Redis database number of stacks on a real server; the tests themselves use another.
-STACK_REDIS_DATABASE = 12
+#: Redis database numbers of stacks on a real server, each claimed by the process of a test run.
+STACK_REDIS_DATABASES = (12, 13, 14)
+#: That of installations which a test starts by a command of the project, one after another.
+COMMAND_REDIS_DATABASE = 15
 FLOWER_PASSWORD = "flower-test-password"
 READY_SECONDS = 60.0
 
@@ -44,7 +47,7 @@ class Stack:
         self.database_url = ""
         self._unlimited = unlimited
         self.queue: Valkey | None = Valkey(home / "queue") if USED != "real" else None
-        self.redis_url = self.queue.url if self.queue else _on_database(os.environ["MCUBE_REDIS_URL"])
+        self.redis_url = self.queue.url if self.queue else _claim_database(os.environ["MCUBE_REDIS_URL"])
         self.children: dict[str, Child] = {}
         self._strategy: subprocess.Popen[str] | None = None
 
@@ -130,8 +133,10 @@ class Stack:
             child.kill()
         if self.queue is not None:
             self.queue.kill()
-        elif self.database_url:
-            _drop_database(os.environ["DATABASE_URL"], self.database_url)
+        else:
+            _give_back_database(self.redis_url)
+            if self.database_url:
+                _drop_database(os.environ["DATABASE_URL"], self.database_url)
 
     # Asking
 
@@ -222,8 +227,31 @@ def running_stack(home: Path, *, unlimited: bool = False) -> Iterator[Stack]:
         stack.stop()
 
 
-def _on_database(url: str) -> str:
-    return urlsplit(url)._replace(path=f"/{STACK_REDIS_DATABASE}").geturl()
+def _on_database(url: str, number: int = COMMAND_REDIS_DATABASE) -> str:
+    return urlsplit(url)._replace(path=f"/{number}").geturl()
+
+
+def _claim_database(url: str) -> str:
+    """A Redis database that no other test run's workers read from; its claim is kept in the tests' own."""
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        for number in STACK_REDIS_DATABASES:
+            key = _claim_of(number)
+            holder = client.get(key)
+            if holder and not psutil.pid_exists(int(str(holder))):
+                client.delete(key)
+            if client.set(key, os.getpid(), nx=True):
+                return _on_database(url, number)
+    raise AssertionError(f"Redis databases {STACK_REDIS_DATABASES} are all in use by test runs; wait for one to end.")
+
+
+def _give_back_database(url: str) -> None:
+    number = int(urlsplit(url).path[1:])
+    with redis.Redis.from_url(os.environ["MCUBE_REDIS_URL"]) as client:
+        client.delete(_claim_of(number))
+
+
+def _claim_of(number: int) -> str:
+    return f"mcube-tests:database:{number}"
 
 
 def _make_database(server_url: str) -> str:
