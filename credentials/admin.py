@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from credentials import store
@@ -16,6 +15,12 @@ from credentials.accounts import open_account
 from credentials.fields import EncryptedField, secret_fields
 from credentials.models import CredentialAccess, CredentialStore
 from credentials.services import service_choices
+
+if TYPE_CHECKING:
+    # The theme has no types; its class is Django's with more attributes.
+    ModelAdmin = admin.ModelAdmin[Any]
+else:
+    from unfold.admin import ModelAdmin
 
 
 class ServiceFilter(admin.SimpleListFilter):

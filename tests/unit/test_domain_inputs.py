@@ -1,6 +1,7 @@
 """What callers may write, and what is refused with a sentence."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -24,18 +25,18 @@ from brokers.domain.inputs import parse_or_deny, rupees, units
         (Side, Side.SELL, Side.SELL),
     ],
 )
-def test_the_words_indian_traders_write_are_understood(kind, written, member):
+def test_the_words_indian_traders_write_are_understood(kind: Any, written: Any, member: Any) -> None:
     assert parse(kind, written) is member
 
 
 @pytest.mark.parametrize("written", ["", "HOLD", None, 3])
-def test_an_unknown_word_is_refused_with_what_is_accepted(written):
+def test_an_unknown_word_is_refused_with_what_is_accepted(written: Any) -> None:
     with pytest.raises(OrderDenied, match=r"is not a Side; write one of BUY, SELL, B, S\."):
         parse_or_deny(Side, written)
 
 
 @pytest.mark.parametrize("written", ["nan", "inf", "-inf", float("nan"), "abc", ""])
-def test_a_price_that_is_no_finite_number_is_refused(written):
+def test_a_price_that_is_no_finite_number_is_refused(written: Any) -> None:
     with pytest.raises(OrderDenied, match="number"):
         rupees(written, "Price")
 
@@ -43,15 +44,15 @@ def test_a_price_that_is_no_finite_number_is_refused(written):
 @pytest.mark.parametrize(
     ("written", "amount"), [("100.5", "100.5"), (100.5, "100.5"), (100, "100"), (Decimal("0.05"), "0.05")]
 )
-def test_a_price_keeps_its_decimals(written, amount):
+def test_a_price_keeps_its_decimals(written: Any, amount: str) -> None:
     assert rupees(written, "Price") == Decimal(amount)
 
 
 @pytest.mark.parametrize("written", [0, -65, 65.5, "65.5", True, "many", float("inf"), None])
-def test_a_quantity_that_is_no_whole_number_above_zero_is_refused(written):
+def test_a_quantity_that_is_no_whole_number_above_zero_is_refused(written: Any) -> None:
     with pytest.raises(OrderDenied, match="Quantity"):
         units(written)
 
 
-def test_a_whole_number_is_taken_however_it_is_written():
+def test_a_whole_number_is_taken_however_it_is_written() -> None:
     assert units("65") == units(65.0) == units(65) == 65

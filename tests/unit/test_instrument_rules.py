@@ -2,6 +2,7 @@
 
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,8 @@ from brokers.domain.errors import OrderDenied
 from brokers.domain.instruments import Instrument
 
 
-def option(**changes):
-    values = {
+def option(**changes: Any) -> Instrument:
+    values: dict[str, Any] = {
         "symbol": "NIFTY26NOV22250CE",
         "exchange": Exchange.NFO,
         "kind": InstrumentKind.OPTION,
@@ -35,18 +36,18 @@ def option(**changes):
         (1820, "above its freeze quantity of 1800"),
     ],
 )
-def test_a_wrong_quantity_is_refused(quantity, sentence):
+def test_a_wrong_quantity_is_refused(quantity: int, sentence: str) -> None:
     with pytest.raises(OrderDenied, match=sentence):
         option().check_quantity(quantity)
 
 
 @pytest.mark.parametrize("missing", ["lot_size", "freeze_quantity"])
-def test_an_unknown_lot_or_freeze_quantity_is_never_assumed(missing):
+def test_an_unknown_lot_or_freeze_quantity_is_never_assumed(missing: str) -> None:
     with pytest.raises(OrderDenied, match="not known today"):
         option(**{missing: None}).check_quantity(65)
 
 
-def test_an_unknown_tick_is_never_assumed():
+def test_an_unknown_tick_is_never_assumed() -> None:
     with pytest.raises(OrderDenied, match="tick size of NIFTY26NOV22250CE is not known"):
         option(tick_size=None).check_price(Decimal("100"))
 
@@ -62,11 +63,11 @@ def test_an_unknown_tick_is_never_assumed():
         ("900.05", "above the day's band"),
     ],
 )
-def test_a_wrong_price_is_refused(price, sentence):
+def test_a_wrong_price_is_refused(price: str, sentence: str) -> None:
     with pytest.raises(OrderDenied, match=sentence):
         option().check_price(Decimal(price))
 
 
-def test_a_right_order_passes():
+def test_a_right_order_passes() -> None:
     option().check_quantity(130)
     option().check_price(Decimal("100.05"))

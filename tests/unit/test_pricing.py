@@ -16,7 +16,9 @@ from brokers.ledger.pricing import protected_limit
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 
 
-def instrument(kind=InstrumentKind.EQUITY, tick="0.05", lower=None, upper=None):
+def instrument(
+    kind: InstrumentKind = InstrumentKind.EQUITY, tick: str = "0.05", lower: str | None = None, upper: str | None = None
+) -> Instrument:
     return Instrument(
         symbol="RELIANCE",
         exchange=Exchange.NSE if kind is InstrumentKind.EQUITY else Exchange.NFO,
@@ -31,7 +33,9 @@ def instrument(kind=InstrumentKind.EQUITY, tick="0.05", lower=None, upper=None):
     )
 
 
-def quote(last, bid=None, ask=None, lower=None, upper=None):
+def quote(
+    last: str | None, bid: str | None = None, ask: str | None = None, lower: str | None = None, upper: str | None = None
+) -> Quote:
     return Quote(
         symbol="RELIANCE",
         exchange="NSE",
@@ -44,30 +48,30 @@ def quote(last, bid=None, ask=None, lower=None, upper=None):
     )
 
 
-def test_a_buy_is_protected_above_the_best_offer():
+def test_a_buy_is_protected_above_the_best_offer() -> None:
     assert protected_limit(instrument(), Side.BUY, quote("1000", bid="999.95", ask="1000.05")) == Decimal("1005.10")
 
 
-def test_a_sell_is_protected_below_the_best_bid():
+def test_a_sell_is_protected_below_the_best_bid() -> None:
     assert protected_limit(instrument(), Side.SELL, quote("1000", bid="999.95", ask="1000.05")) == Decimal("994.95")
 
 
-def test_the_last_price_serves_when_the_other_side_is_empty():
+def test_the_last_price_serves_when_the_other_side_is_empty() -> None:
     assert protected_limit(instrument(), Side.BUY, quote("200")) == Decimal("202.00")
 
 
-def test_a_cheap_option_is_protected_by_ten_paise():
+def test_a_cheap_option_is_protected_by_ten_paise() -> None:
     assert protected_limit(instrument(InstrumentKind.OPTION), Side.BUY, quote("0.50")) == Decimal("0.60")
 
 
-def test_the_day_s_band_is_never_passed():
+def test_the_day_s_band_is_never_passed() -> None:
     capped = instrument(upper="1001", lower="999")
     assert protected_limit(capped, Side.BUY, quote("1000")) == Decimal("1001")
     assert protected_limit(capped, Side.SELL, quote("1000")) == Decimal("999")
     assert protected_limit(instrument(), Side.BUY, quote("1000", upper="1002.03")) == Decimal("1002.00")
 
 
-def test_without_a_price_nothing_is_guessed():
+def test_without_a_price_nothing_is_guessed() -> None:
     with pytest.raises(OrderDenied, match="no price now"):
         protected_limit(instrument(), Side.BUY, quote(None))
 
@@ -78,7 +82,9 @@ def test_without_a_price_nothing_is_guessed():
     side=st.sampled_from(Side),
     kind=st.sampled_from([InstrumentKind.EQUITY, InstrumentKind.FUTURE, InstrumentKind.OPTION]),
 )
-def test_the_limit_is_on_the_tick_positive_and_near_the_price(last, tick, side, kind):
+def test_the_limit_is_on_the_tick_positive_and_near_the_price(
+    last: Decimal, tick: str, side: Side, kind: InstrumentKind
+) -> None:
     price = protected_limit(instrument(kind, tick), side, quote(str(last)))
     assert price % Decimal(tick) == 0
     assert price > 0

@@ -12,7 +12,7 @@ from brokers.domain.market import Quote
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 
 
-def position(pnl):
+def position(pnl: Decimal | None) -> Position:
     return Position(
         symbol="SBIN",
         exchange="NSE",
@@ -25,21 +25,21 @@ def position(pnl):
     )
 
 
-def test_a_field_is_read_by_name():
+def test_a_field_is_read_by_name() -> None:
     assert position(Decimal("1"))["symbol"] == "SBIN"
 
 
-def test_get_gives_the_default_for_what_is_missing_or_none():
+def test_get_gives_the_default_for_what_is_missing_or_none() -> None:
     assert position(Decimal("1")).get("pnl", 0) == Decimal("1")
     assert position(None).get("pnl", 0) == 0
     assert position(None).get("nonsense", 7) == 7
 
 
-def test_an_unknown_name_is_a_key_error():
+def test_an_unknown_name_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         position(None)["nonsense"]
 
 
-def test_a_quote_without_a_price_is_falsy():
+def test_a_quote_without_a_price_is_falsy() -> None:
     assert not Quote(symbol="SBIN", exchange="NSE", last_price=None, as_of=NOW)
     assert Quote(symbol="SBIN", exchange="NSE", last_price=Decimal("1"), as_of=NOW)

@@ -3,7 +3,8 @@
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import httpx
@@ -12,26 +13,28 @@ import pytest
 from brokers.domain.errors import NotSent
 from brokers.wire import HostRefused, Wire
 
+Handle = Callable[[socket.socket, bytes], object]
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 
 
 class WallClock:
-    def now(self):
+    def now(self) -> datetime:
         return datetime.now(UTC)
 
     real_now = now
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         return time.monotonic()
 
 
 @contextmanager
-def server(handle):
+def server(handle: Handle) -> Iterator[tuple[int, list[bytes]]]:
     """A raw server; ``handle(connection, request)`` answers each connection's first request."""
-    requests = []
+    requests: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve():
+        def serve() -> None:
             while True:
                 try:
                     connection, _ = listener.accept()
@@ -45,10 +48,8 @@ def server(handle):
                             break
                         data += chunk
                     requests.append(data)
-                    try:
+                    with suppress(OSError):
                         handle(connection, data)
-                    except OSError:
-                        pass
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -57,21 +58,23 @@ def server(handle):
 
 
 @pytest.fixture
-def wire():
+def wire() -> Iterator[Wire]:
     wire = Wire(clock=WallClock(), allowed_hosts=frozenset({"127.0.0.1"}))
     yield wire
     wire.close()
 
 
-def closed_port():
+def closed_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+        port: int = listener.getsockname()[1]
+        return port
 
 
-def test_a_reply_comes_with_its_evidence(wire):
+def test_a_reply_comes_with_its_evidence(wire: Wire) -> None:
     with server(lambda connection, _: connection.sendall(OK)) as (port, _), wire.call() as trace:
         reply = wire.request("POST", f"http://127.0.0.1:{port}/order?secret=1", {"a": "b"}, b"{}")
     assert (reply.status, reply.body) == (200, b"{}")
+    assert trace.last is not None
     evidence = trace.last.evidence()
     assert evidence.left_this_machine
     assert evidence.http_status == 200
@@ -79,13 +82,13 @@ def test_a_reply_comes_with_its_evidence(wire):
     assert len(evidence.body_sha256) == 64
 
 
-def test_a_refused_connection_proves_that_nothing_left(wire):
+def test_a_refused_connection_proves_that_nothing_left(wire: Wire) -> None:
     with wire.call() as trace, pytest.raises(httpx.ConnectError):
         wire.request("POST", f"http://127.0.0.1:{closed_port()}/order", {}, b"x")
     assert not trace.left_this_machine
 
 
-def test_a_dropped_connection_may_have_arrived(wire):
+def test_a_dropped_connection_may_have_arrived(wire: Wire) -> None:
     with server(lambda connection, _: None) as (port, requests), wire.call() as trace:
         with pytest.raises(httpx.TransportError):
             wire.request("POST", f"http://127.0.0.1:{port}/order", {}, b"x")
@@ -93,10 +96,10 @@ def test_a_dropped_connection_may_have_arrived(wire):
     assert trace.left_this_machine
 
 
-def test_a_dripping_reply_cannot_outlast_the_total_deadline(wire):
+def test_a_dripping_reply_cannot_outlast_the_total_deadline(wire: Wire) -> None:
     stop = threading.Event()
 
-    def drip(connection, _):
+    def drip(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
         while not stop.wait(0.05):
             connection.sendall(b"x")
@@ -110,8 +113,8 @@ def test_a_dripping_reply_cannot_outlast_the_total_deadline(wire):
     assert trace.left_this_machine
 
 
-def test_a_redirect_is_an_answer_and_is_not_followed(wire):
-    def redirect(connection, _):
+def test_a_redirect_is_an_answer_and_is_not_followed(wire: Wire) -> None:
+    def redirect(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 307 Temporary\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
 
     with server(redirect) as (port, requests):
@@ -119,8 +122,8 @@ def test_a_redirect_is_an_answer_and_is_not_followed(wire):
         assert len(requests) == 1
 
 
-def test_a_server_error_is_not_sent_again(wire):
-    def fail(connection, _):
+def test_a_server_error_is_not_sent_again(wire: Wire) -> None:
+    def fail(connection: socket.socket, _: bytes) -> None:
         connection.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
 
     with server(fail) as (port, requests):
@@ -128,8 +131,8 @@ def test_a_server_error_is_not_sent_again(wire):
         assert len(requests) == 1
 
 
-def test_the_last_gate_stops_a_request_before_its_first_byte(wire):
-    def gate():
+def test_the_last_gate_stops_a_request_before_its_first_byte(wire: Wire) -> None:
+    def gate() -> None:
         raise NotSent("The kill switch is on.")
 
     with server(lambda connection, _: connection.sendall(OK)) as (port, requests):
@@ -139,7 +142,7 @@ def test_the_last_gate_stops_a_request_before_its_first_byte(wire):
     assert not any(b"POST" in request for request in requests)
 
 
-def test_a_host_that_is_not_listed_is_refused():
+def test_a_host_that_is_not_listed_is_refused() -> None:
     wire = Wire(clock=WallClock(), allowed_hosts=frozenset({"api.example.in"}), allowed_suffixes=(".broker.example",))
     with pytest.raises(HostRefused), wire.call():
         wire.request("GET", "http://evil.example/")
@@ -147,7 +150,7 @@ def test_a_host_that_is_not_listed_is_refused():
         wire.request("GET", "http://notbroker.example/")
 
 
-def test_a_route_sends_a_broker_s_host_to_loopback():
+def test_a_route_sends_a_broker_s_host_to_loopback() -> None:
     with server(lambda connection, _: connection.sendall(OK)) as (port, requests):
         wire = Wire(
             clock=WallClock(),
@@ -159,11 +162,11 @@ def test_a_route_sends_a_broker_s_host_to_loopback():
         wire.close()
 
 
-def test_an_interruption_that_an_sdk_swallowed_is_raised_again(wire):
+def test_an_interruption_that_an_sdk_swallowed_is_raised_again(wire: Wire) -> None:
     class TimeLimit(Exception):
         pass
 
-    def gate():
+    def gate() -> None:
         raise TimeLimit
 
     with server(lambda connection, _: connection.sendall(OK)) as (port, _), wire.call(before_first_byte=gate) as trace:
@@ -173,15 +176,16 @@ def test_an_interruption_that_an_sdk_swallowed_is_raised_again(wire):
             trace.raise_interruption()
 
 
-def test_network_errors_are_no_interruption(wire):
+def test_network_errors_are_no_interruption(wire: Wire) -> None:
     with wire.call() as trace:
         with pytest.raises(httpx.ConnectError):
             wire.request("GET", f"http://127.0.0.1:{closed_port()}/")
         trace.raise_interruption()
 
 
-def test_an_httpx_client_over_the_wire_leaves_the_same_evidence(wire):
+def test_an_httpx_client_over_the_wire_leaves_the_same_evidence(wire: Wire) -> None:
     with server(lambda connection, _: connection.sendall(OK)) as (port, _), wire.call() as trace:
         client = httpx.Client(transport=wire.transport())
         assert client.post(f"http://127.0.0.1:{port}/order", data={"a": "1"}).json() == {}
+    assert trace.last is not None
     assert trace.last.http_status == 200
