@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +30,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(params=list(specs()))
 def desk(request: pytest.FixtureRequest) -> Iterator[Any]:
     account, adapter = scripted_broker.install(request.param)
-    yield Desk(account, adapter)
+    make: Any = Desk
+    yield make(account, adapter)
     BrokerFactory._gateways.clear()
 
 
@@ -87,12 +88,13 @@ def test_a_required_margin_that_is_no_number_is_refused(desk: Any, required: Any
 @pytest.mark.django_db(transaction=True)
 def test_no_order_is_sent_from_a_transaction_that_could_forget_it(desk: Any) -> None:
     placed = desk.gateway.place_order(CALL, "B", 65, "LIMIT", "100.50")
+    sends: list[Callable[[], object]] = [
+        lambda: desk.gateway.place_order(CALL, "B", 65, "LIMIT", "101.50"),
+        lambda: desk.gateway.modify_order(placed, price="102.50"),
+        lambda: desk.gateway.cancel_order(placed),
+    ]
     with transaction.atomic():
-        for send in (
-            lambda: desk.gateway.place_order(CALL, "B", 65, "LIMIT", "101.50"),
-            lambda: desk.gateway.modify_order(placed, price="102.50"),
-            lambda: desk.gateway.cancel_order(placed),
-        ):
+        for send in sends:
             with pytest.raises(OrderDenied, match=r"outside of transaction\.atomic"):
                 send()
     assert len(desk.adapter.sent) == OrderIntent.objects.count() == 1
