@@ -124,9 +124,18 @@ def running(console: Console, *, interrupted: Callable[[], bool] = lambda: False
                     on_ready=lambda process: console.out(f"  {process.name} is ready"),
                     interrupted=interrupted,
                 )
+            _ring_for_the_day()
             yield supervisor
         finally:
             supervisor.stop()
+
+
+def _ring_for_the_day() -> None:
+    """Have sessions opened and instruments loaded now; their schedules come round only after minutes."""
+    from tasks import instruments, sessions
+
+    sessions.schedule.delay()
+    instruments.schedule.delay()
 
 
 def overview() -> str:
