@@ -63,7 +63,9 @@ def test_a_message_reaches_its_queue_alone() -> None:
 
 
 def test_cancels_go_before_orders_before_sessions_before_reads() -> None:
-    priority = {name: app.amqp.router.route({}, name, (), {}, type(task))["priority"] for name, task in app.tasks.items()}
+    priority = {
+        name: app.amqp.router.route({}, name, (), {}, type(task))["priority"] for name, task in app.tasks.items()
+    }
 
     assert priority["tasks.orders.cancel_order"] == Priority.URGENT
     assert priority["tasks.orders.place_order"] == priority["tasks.orders.modify_order"] == Priority.ORDER
