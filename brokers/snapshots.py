@@ -31,22 +31,18 @@ def take_margin(account_id: int, slot_at: datetime) -> MarginSnapshot:
     try:
         margin = BrokerFactory.get_broker(account.broker, account.name).get_margin()
     except _FAILURES as error:
-        return _write(MarginSnapshot, account, slot_at, _failed(error))
-    return _write(
-        MarginSnapshot,
-        account,
-        slot_at,
-        {
-            "status": Snapshot.Status.OK,
-            "taken_at": margin.as_of,
-            "available": margin.available,
-            "used": margin.used,
-            "total": margin.total,
-            "cash": margin.cash,
-            "collateral": margin.collateral,
-            "details": dict(margin.details),
-        },
-    )
+        return _write(MarginSnapshot, account, slot_at, _failed(error))[0]
+    values = {
+        "status": Snapshot.Status.OK,
+        "taken_at": margin.as_of,
+        "available": margin.available,
+        "used": margin.used,
+        "total": margin.total,
+        "cash": margin.cash,
+        "collateral": margin.collateral,
+        "details": dict(margin.details),
+    }
+    return _write(MarginSnapshot, account, slot_at, values)[0]
 
 
 def take_positions(account_id: int, slot_at: datetime) -> PositionSnapshot:
@@ -57,15 +53,15 @@ def take_positions(account_id: int, slot_at: datetime) -> PositionSnapshot:
     try:
         positions = BrokerFactory.get_broker(account.broker, account.name).get_positions()
     except _FAILURES as error:
-        return _write(PositionSnapshot, account, slot_at, _failed(error))
+        return _write(PositionSnapshot, account, slot_at, _failed(error))[0]
     as_of = positions[0].as_of if positions else configured_clock().now()
     unpriced = any(position.pnl is None for position in positions)
     pnl = None if unpriced else sum((position.pnl or Decimal(0) for position in positions), Decimal(0))
     with transaction.atomic():
-        snapshot = _write(
+        snapshot, written = _write(
             PositionSnapshot, account, slot_at, {"status": Snapshot.Status.OK, "taken_at": as_of, "pnl": pnl}
         )
-        if not snapshot.lines.exists():
+        if written:
             PositionLine.objects.bulk_create(_line(snapshot, position) for position in positions)
     return snapshot
 
@@ -74,19 +70,23 @@ def _failed(error: Exception) -> dict[str, Any]:
     return {"status": Snapshot.Status.FAILED, "taken_at": None, "error": str(error)[:500]}
 
 
-def _write(model: type[S], account: BrokerAccount, slot_at: datetime, values: dict[str, Any]) -> S:
-    """Write the slot's row. A success replaces a failure; nothing replaces a success."""
+def _write(model: type[S], account: BrokerAccount, slot_at: datetime, values: dict[str, Any]) -> tuple[S, bool]:
+    """Write the slot's row, and say whether it is this reading's. A success replaces a failure; nothing replaces
+    a success.
+    """
     values = values | {"error": values.get("error", "")}
     try:
         with transaction.atomic():
-            return model._default_manager.create(
+            row = model._default_manager.create(
                 account=account, slot_at=slot_at, created_at=configured_clock().now(), **values
             )
+            return row, True
     except IntegrityError:
         rows = model._default_manager.filter(account=account, slot_at=slot_at)
-        if values["status"] == Snapshot.Status.OK:
-            rows.filter(status=Snapshot.Status.FAILED).update(**values)
-        return rows.get()
+        replaced = values["status"] == Snapshot.Status.OK and rows.filter(status=Snapshot.Status.FAILED).update(
+            **values
+        )
+        return rows.get(), bool(replaced)
 
 
 def _line(snapshot: PositionSnapshot, position: Position) -> PositionLine:

@@ -144,11 +144,16 @@ def _update(order: BrokerOrder, row: Order, now: datetime) -> None:
     if OrderStatus(order.status).is_terminal and not row.status.is_terminal:
         # A book that lags behind does not bring an ended order back to life.
         values["status"], values["broker_status"] = order.status, order.broker_status
+    values |= {"placed_at": order.placed_at or row.placed_at, "last_seen_at": now}
+    # Another reading may have written meanwhile, and a fill or an end that it saw is not taken back.
+    unchanged = BrokerOrder.objects.filter(
+        pk=order.pk, status=order.status, filled_quantity=order.filled_quantity, quantity=order.quantity
+    )
+    if not unchanged.update(**values):
+        order.refresh_from_db()
+        return
     for name, value in values.items():
         setattr(order, name, value)
-    order.placed_at = order.placed_at or row.placed_at
-    order.last_seen_at = now
-    order.save(update_fields=[*values, "placed_at", "last_seen_at"])
 
 
 def _follow(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:

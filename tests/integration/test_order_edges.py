@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import redis
 from django.db import transaction
 
-from brokers import instruments
+from brokers import instruments, snapshots
 from brokers.clock import configured_clock, trading_day
 from brokers.discovery import specs
-from brokers.domain.enums import OrderStatus, OrderType
+from brokers.domain.account import Position
+from brokers.domain.enums import OrderStatus, OrderType, Product
 from brokers.domain.errors import IdempotencyConflict, OrderDenied, RateLimited
 from brokers.domain.order_states import IntentState
+from brokers.domain.orders import Order
 from brokers.factory import BrokerFactory
-from brokers.ledger import operations
+from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
-from brokers.models import BrokerOrder, OrderIntent
+from brokers.models import BrokerOrder, OrderIntent, PositionSnapshot
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, SHARE
@@ -169,3 +172,58 @@ def test_a_stop_order_becomes_a_limit_order_and_can_be_changed_again(desk: Any) 
         limit_price="100.55",
     )
     assert deliver(again.pk).state == IntentState.WORKING
+
+
+def test_two_readings_of_the_book_at_once_take_no_fill_back(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.send()
+    desk.set_book("000001", limit_price=Decimal("100.55"))
+    judge = book._differs
+
+    def overtaken(order: BrokerOrder, row: Order) -> bool:
+        # Between this reading's look at the mirror and its write, another reading sees the order filled.
+        BrokerOrder.objects.filter(pk=order.pk).update(status=OrderStatus.FILLED, filled_quantity=65)
+        return judge(order, row)
+
+    monkeypatch.setattr(book, "_differs", overtaken)
+    desk.sync()
+    mirror = BrokerOrder.objects.get()
+    assert (mirror.status, mirror.filled_quantity) == (OrderStatus.FILLED, 65)
+
+
+def test_the_lines_of_a_slot_are_those_of_one_reading(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second of two overlapping readings finds a position; the slot already says that there was none."""
+    slot_at = configured_clock().now().replace(microsecond=0)
+    first: list[PositionSnapshot] = []
+    reading = desk.gateway.get_positions
+
+    def get_positions() -> list[Position]:
+        if not first:
+            desk.adapter.positions, first[:] = [], [PositionSnapshot()]
+            first[:] = [snapshots.take_positions(desk.account.pk, slot_at)]
+            desk.adapter.positions = [_position()]
+        positions: list[Position] = reading()
+        return positions
+
+    monkeypatch.setattr(desk.gateway, "get_positions", get_positions)
+    second = snapshots.take_positions(desk.account.pk, slot_at)
+    assert second.pk == first[0].pk
+    assert second.pnl == 0
+    assert not second.lines.exists()
+
+
+def _position() -> Position:
+    return Position(
+        symbol=SHARE,
+        exchange="NSE",
+        product=Product.CNC,
+        underlying=SHARE,
+        quantity=5,
+        buy_quantity=5,
+        sell_quantity=0,
+        buy_amount=Decimal(500),
+        sell_amount=Decimal(0),
+        average_price=Decimal(100),
+        last_price=Decimal(101),
+        pnl=Decimal(5),
+        as_of=configured_clock().now(),
+    )
