@@ -1,6 +1,7 @@
 """Runs every test on the embedded servers, then what touches servers again on PostgreSQL and Redis, if they are there.
 
-``python -m tests [pytest options]``
+``python -m tests [pytest options]``. What starts whole installations runs alone; the rest on two processes. The first
+run that fails ends it, so that the last line is pytest's word on all of it.
 """
 
 from __future__ import annotations
@@ -11,20 +12,24 @@ import sys
 
 from tests.support.environment import real_servers
 
-ON_SERVERS = ("tests/integration", "tests/contract", "tests/acceptance")
+ACCEPTANCE = "tests/acceptance"
+ON_SERVERS = ("tests/integration", "tests/contract")
+TWO_PROCESSES = ("--numprocesses", "2", "--dist", "loadfile")
 
 
 def main(options: list[str]) -> int:
-    command = [sys.executable, "-m", "pytest", *options]
-    status = subprocess.run(command, env=os.environ | {"MCUBE_TEST_SERVERS": "embedded"}, check=False).returncode
-    if status:
-        return status
+    """The status of the first run that failed, or 0."""
+    runs = [("embedded", (*TWO_PROCESSES, "--ignore", ACCEPTANCE)), ("embedded", (ACCEPTANCE,))]
     if real_servers() is None:
-        print("PostgreSQL and Redis are neither configured nor at their standard ports: no second run.")
-        return 0
-    return subprocess.run(
-        [*command, *ON_SERVERS], env=os.environ | {"MCUBE_TEST_SERVERS": "real"}, check=False
-    ).returncode
+        print("PostgreSQL and Redis are neither configured nor at their standard ports: no second run.", flush=True)
+    else:
+        runs += [("real", (*TWO_PROCESSES, *ON_SERVERS)), ("real", (ACCEPTANCE,))]
+    for servers, selection in runs:
+        command = [sys.executable, "-m", "pytest", *selection, *options]
+        status = subprocess.run(command, env=os.environ | {"MCUBE_TEST_SERVERS": servers}, check=False).returncode
+        if status:
+            return status
+    return 0
 
 
 sys.exit(main(sys.argv[1:]))

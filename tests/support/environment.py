@@ -22,13 +22,16 @@ POSTGRES = "postgres://postgres@127.0.0.1:5432/mcube_tests"
 #: A database number of the tests' own, so that nothing else on the server is touched.
 REDIS = "redis://127.0.0.1:6379"
 REDIS_DATABASE = 11
+#: Of each of pytest-xdist's processes; 12 and 13 belong to the stacks that tests start.
+PROCESS_DATABASES = {"gw0": 14, "gw1": 15}
 USED = os.environ.get("MCUBE_TEST_SERVERS", "embedded")
 
 
 def real_servers() -> tuple[str, str] | None:
     """The addresses of PostgreSQL and Redis, if both are configured or answer on loopback."""
     database = os.environ.get("DATABASE_URL") or POSTGRES
-    redis = urlsplit(os.environ.get("MCUBE_REDIS_URL") or REDIS)._replace(path=f"/{REDIS_DATABASE}").geturl()
+    number = PROCESS_DATABASES.get(os.environ.get("PYTEST_XDIST_WORKER", ""), REDIS_DATABASE)
+    redis = urlsplit(os.environ.get("MCUBE_REDIS_URL") or REDIS)._replace(path=f"/{number}").geturl()
     if not database.startswith("postgres") or not (_listens(database, 5432) and _listens(redis, 6379)):
         return None
     return database, redis
