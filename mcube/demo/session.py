@@ -139,12 +139,12 @@ class Session:
     def modify_and_cancel(self) -> None:
         call, future = self.order("demo-call"), self.order("demo-future")
         self.tell("Bringing the call's price to the market; a part of the future trades, the rest is cancelled")
-        instrument = self.options.find(call.symbol)
+        price = str(self.options.near_price(self.options.find(call.symbol), Side.SELL))
         self.deliver_thrice(
             lambda: orders.modify_order.delay(
                 broker=self.options.broker,
                 order_id=call.broker_order_id,
-                price=str(self.options.near_price(instrument, Side.SELL)),
+                price=price,
                 client_order_id="demo-call-modify",
             )
         )
