@@ -278,8 +278,13 @@ class _Login:
             if isinstance(error, BrokerUnavailable):
                 raise
             raise BrokerUnavailable(f"Account {self.account} could not log in: {error.message}") from error
-        except BaseException:
-            self._leave(status=Status.EXPIRED, message="The login was interrupted.")
+        except BaseException as error:
+            if isinstance(error, Exception):
+                # A fault of our own must not become a login at every poll.
+                cause = f"The login of account {self.account} failed with {type(error).__name__}."
+                self._settle_failure(Status.EXPIRED, BrokerUnavailable(cause), UNREACHABLE_PAUSE)
+            else:
+                self._leave(status=Status.EXPIRED, message="The login was interrupted.")
             raise
         return self._settle_success(grant)
 

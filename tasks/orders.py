@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from brokers.discovery import spec_of
-from brokers.domain.errors import BrokerError, OrderDenied
+from brokers.domain.errors import BrokerError, CredentialsNotFound, OrderDenied, SDKMissing
 from brokers.domain.order_states import IntentKind
 from brokers.factory import find_account
 from brokers.gateway import no_waiting
@@ -29,8 +29,8 @@ from tasks.ticks import Tick, each_account, market_is_active
 #: How often the book is read while something of the account is open, and while nothing is.
 BUSY_SYNC = timedelta(seconds=10)
 IDLE_SYNC = timedelta(seconds=60)
-#: A broker with a budget for the day is read half as often; docs/decisions/0024 has the arithmetic.
-BUDGETED_STRETCH = 2
+#: A broker with a budget for the day is read a quarter as often; docs/decisions/0024 has the arithmetic.
+BUDGETED_STRETCH = 4
 
 
 class PlaceTask(OrderTask):
@@ -83,7 +83,7 @@ def sync_orders(*, broker: str, account: str = "default", **_: Any) -> None:
     try:
         with no_waiting():
             book.sync_orders(row.pk)
-    except BrokerError as error:
+    except (BrokerError, CredentialsNotFound, SDKMissing) as error:
         log.warning("The order book of %s could not be read: %s", row, error)
 
 

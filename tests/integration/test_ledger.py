@@ -29,7 +29,8 @@ from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.domain.orders import Fill, OrderAck, OrderChange, OrderRequest
 from brokers.factory import BrokerFactory
 from brokers.ledger import book, delivery, operations, queries
-from brokers.ledger.delivery import MAX_TRIES, deliver
+from brokers.ledger.delivery import deliver
+from brokers.ledger.settlement import MAX_TRIES
 from brokers.models import BrokerAccount, BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, SessionState, TradeFill
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, ScriptedAdapter
@@ -310,7 +311,7 @@ def test_an_attempt_whose_sender_died_is_listed_and_not_judged(desk: Desk, monke
         raise Killed
 
     desk.adapter.script = [die]
-    monkeypatch.setattr(delivery, "_settle", lambda *arguments: None)
+    monkeypatch.setattr(delivery, "settle", lambda *arguments: None)
     with pytest.raises(Killed):
         deliver(intent.pk)
     desk.pass_time(60)

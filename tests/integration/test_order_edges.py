@@ -16,13 +16,13 @@ from brokers.clock import configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.account import Position
 from brokers.domain.enums import OrderStatus, OrderType, Product
-from brokers.domain.errors import IdempotencyConflict, OrderDenied, RateLimited
+from brokers.domain.errors import IdempotencyConflict, OrderDenied, RateLimited, SessionExpired
 from brokers.domain.order_states import IntentState
-from brokers.domain.orders import Order
+from brokers.domain.orders import Order, OrderAck
 from brokers.factory import BrokerFactory
-from brokers.ledger import book, operations
+from brokers.ledger import book, operations, rate
 from brokers.ledger.delivery import deliver
-from brokers.models import BrokerOrder, OrderIntent, PositionSnapshot
+from brokers.models import BrokerOrder, OrderIntent, PositionSnapshot, SessionState
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, SHARE
@@ -227,3 +227,63 @@ def _position() -> Position:
         pnl=Decimal(5),
         as_of=configured_clock().now(),
     )
+
+
+def test_an_order_whose_time_runs_out_while_it_waits_for_its_turn_does_not_leave(desk: Any) -> None:
+    def slow(adapter: Any, operation: Any) -> Any:
+        desk.pass_time(31)
+        return scripted_broker.accepts(adapter, operation)
+
+    desk.adapter.script = [slow]
+    assert desk.send().state == IntentState.READY
+    assert not desk.adapter.book
+    assert deliver(OrderIntent.objects.get().pk).state == IntentState.LAPSED
+
+
+def test_a_sender_that_waited_for_the_lock_takes_no_other_s_place_in_the_second(desk: Any) -> None:
+    desk.account.orders_per_second = 2
+    now = configured_clock().now()
+    with transaction.atomic():
+        rate.take(desk.account, now)
+        rate.take(desk.account, now + timedelta(milliseconds=200))
+    with pytest.raises(RateLimited), transaction.atomic():
+        rate.take(desk.account, now + timedelta(milliseconds=100))
+
+
+def test_a_session_that_was_missing_before_anything_left_refuses_no_order(desk: Any) -> None:
+    desk.adapter.script = [scripted_broker.raises(SessionExpired("No session is in use."), left=False)]
+    assert desk.send().state == IntentState.READY
+    assert SessionState.objects.get().status == SessionState.Status.VALID
+
+
+def test_an_order_that_waits_spends_no_calls_while_it_does(desk: Any) -> None:
+    desk.account.orders_per_second = 1
+    desk.account.save()
+    desk.send("k1")
+    waiting = desk.send("k2", quantity=130)
+    assert waiting.state == IntentState.READY
+    asked: list[bool] = []
+    desk.gateway._acquire = lambda *, urgent: asked.append(urgent)
+    OrderIntent.objects.filter(pk=waiting.pk).update(not_before=configured_clock().now())
+    deliver(waiting.pk)
+    assert not asked
+
+
+def test_a_paused_account_still_cancels(desk: Any) -> None:
+    desk.send()
+    desk.account.is_active = False
+    desk.account.save()
+    assert desk.gateway.cancel_order("000001") is True
+
+
+def test_a_broker_s_id_that_another_order_has_proves_nothing(desk: Any) -> None:
+    desk.send("k1")
+
+    def same_number(adapter: Any, operation: Any) -> OrderAck:
+        adapter.leave()
+        return OrderAck(broker_order_id="000001")
+
+    desk.adapter.script = [same_number]
+    second = desk.send("k2", quantity=130)
+    assert second.state == IntentState.UNKNOWN
+    assert BrokerOrder.objects.filter(attempt__intent__client_order_id="k1").count() == 1

@@ -1,0 +1,160 @@
+"""Writes what is proven of an attempt. What is not proven is UNKNOWN."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from brokers.domain.enums import OrderStatus, OrderType
+from brokers.domain.errors import BrokerError, NotSent, OrderDenied, OrderRejected, SessionExpired
+from brokers.domain.evidence import WireEvidence
+from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.orders import OrderAck
+from brokers.ledger.transitions import StaleIntent, move, wire_evidence
+from brokers.models import BrokerOrder, OrderAttempt, OrderIntent
+from brokers.wire import WireTrace
+
+log = logging.getLogger("brokers.ledger")
+
+#: After an attempt that did not leave, or what cannot be done now, e.g. without a session.
+TRY_AGAIN = timedelta(seconds=1)
+#: Attempts that are proven not to have left; after these the intent lapses.
+MAX_TRIES = 3
+#: ``Settlement.code`` of a refusal that only says that the session is not valid.
+SESSION_REFUSED = "session"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settlement:
+    """What is proven of an attempt, and where the intent goes."""
+
+    outcome: AttemptOutcome
+    state: IntentState
+    cause: str
+    code: str = ""
+    text: str = ""
+    evidence: WireEvidence | None = None
+    broker_order_id: str = ""
+
+
+def classify(error: BrokerError, trace: WireTrace) -> Settlement:
+    """What an error proves of an attempt. Fail closed: anything that is not proven is UNKNOWN."""
+    outcome, state = AttemptOutcome.UNKNOWN, IntentState.UNKNOWN
+    if isinstance(error, (NotSent, OrderDenied, SessionExpired)) and not trace.left_this_machine:
+        outcome, state = AttemptOutcome.NOT_SENT, IntentState.READY
+    elif isinstance(error, (SessionExpired, OrderRejected)):
+        outcome, state = AttemptOutcome.REFUSED, IntentState.REFUSED
+    return Settlement(
+        outcome=outcome,
+        state=state,
+        cause=error.message,
+        code=SESSION_REFUSED if isinstance(error, SessionExpired) else error.code,
+        text=error.reason or error.message,
+        evidence=error.evidence or (trace.last.evidence() if trace.last else None),
+    )
+
+
+def acked(ack: OrderAck, trace: WireTrace) -> Settlement:
+    """The broker took the request."""
+    return Settlement(
+        outcome=AttemptOutcome.ACKED,
+        state=IntentState.WORKING,
+        cause=f"the broker took it as {ack.broker_order_id}",
+        text=ack.message,
+        evidence=ack.evidence or (trace.last.evidence() if trace.last else None),
+        broker_order_id=ack.broker_order_id,
+    )
+
+
+def interrupted(error: BaseException, trace: WireTrace) -> Settlement:
+    """This process was stopped in the middle, or a programming error struck."""
+    evidence = trace.last.evidence() if trace.last else None
+    cause = f"interrupted by {type(error).__name__}"
+    if trace.left_this_machine:
+        return Settlement(outcome=AttemptOutcome.UNKNOWN, state=IntentState.UNKNOWN, cause=cause, evidence=evidence)
+    return Settlement(outcome=AttemptOutcome.NOT_SENT, state=IntentState.READY, cause=cause, evidence=evidence)
+
+
+def settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: datetime) -> None:
+    """Write what is proven, in one transaction.
+
+    :raises StaleIntent: the attempt is no longer armed; somebody judged it first.
+    """
+    evidence = result.evidence
+    with transaction.atomic():
+        if result.outcome is AttemptOutcome.ACKED and intent.kind == IntentKind.PLACE:
+            result = _mirrored(intent, attempt, result, now)
+        changed = OrderAttempt.objects.filter(pk=attempt.pk, outcome=AttemptOutcome.ARMED).update(
+            outcome=result.outcome,
+            first_byte_at=evidence.first_byte_at if evidence else None,
+            finished_at=evidence.finished_at if evidence else None,
+            http_status=evidence.http_status if evidence else None,
+            exceptions=",".join(evidence.exceptions)[:300] if evidence else "",
+            body_sha256=evidence.body_sha256 if evidence else "",
+            reply_code=result.code[:32],
+            reply_text=result.text[:500],
+        )
+        if changed != 1:
+            raise StaleIntent(f"{attempt} was judged by somebody else before its answer was written.")
+        changes: dict[str, Any] = {"closed_reason": result.cause[:500]} if result.state is IntentState.REFUSED else {}
+        state = result.state
+        if result.outcome is AttemptOutcome.NOT_SENT and attempt.number >= MAX_TRIES:
+            state = IntentState.LAPSED
+            changes = {"closed_reason": f"Not sent in {MAX_TRIES} tries. {result.cause}"[:500]}
+        elif result.outcome is AttemptOutcome.NOT_SENT:
+            changes = {"waiting_reason": result.cause[:500], "not_before": now + TRY_AGAIN}
+        move(
+            intent,
+            state,
+            actor=Actor.SENDER,
+            cause=result.cause,
+            at=now,
+            evidence=wire_evidence(evidence),
+            **changes,
+        )
+    attempt.outcome = result.outcome
+    log.info(
+        "attempt settled",
+        extra={"intent": intent.pk, "client_order_id": intent.client_order_id, "outcome": str(result.outcome)},
+    )
+
+
+def _mirrored(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: datetime) -> Settlement:
+    """Put the order into our mirror of the book; a reading of the book may have been quicker.
+
+    One broker order belongs to one attempt: an id that another attempt has proves nothing about this one.
+    """
+    broker_order_id = result.broker_order_id
+    try:
+        with transaction.atomic():
+            BrokerOrder.objects.create(
+                account=intent.account,
+                trading_day=intent.trading_day,
+                broker_order_id=broker_order_id,
+                attempt=attempt,
+                origin=BrokerOrder.Origin.OURS,
+                client_tag=intent.client_tag,
+                exchange=intent.exchange,
+                symbol=intent.symbol,
+                side=intent.side,
+                order_type=OrderType.LIMIT if intent.order_type == OrderType.MARKET else intent.order_type,
+                product=intent.product,
+                quantity=intent.quantity,
+                limit_price=attempt.sent_price,
+                trigger_price=intent.trigger_price,
+                status=OrderStatus.PENDING,
+                first_seen_at=now,
+                last_seen_at=now,
+            )
+    except IntegrityError:
+        seen = BrokerOrder.objects.filter(
+            account=intent.account, trading_day=intent.trading_day, broker_order_id=broker_order_id
+        )
+        if not seen.filter(attempt__isnull=True).update(attempt=attempt, origin=BrokerOrder.Origin.OURS):
+            cause = f"the broker answered with order {broker_order_id}, which is another order's"
+            return replace(result, outcome=AttemptOutcome.UNKNOWN, state=IntentState.UNKNOWN, cause=cause)
+    return result
