@@ -23,10 +23,11 @@ UNDERLYING = "NIFTY"
 #: Strikes of the strangle, rupees from the future's price.
 DISTANCE = Decimal(300)
 TIME_TO_EXPIRY = timedelta(days=7)
-#: Away from the market: an order that rests there does not trade by itself.
-FAR = Decimal("0.04")
-#: Through the market: an order at this price trades at once.
-NEAR = Decimal("0.03")
+#: Away from the market, as a part of the price: an order there rests however the price moves meanwhile.
+#: An option's price moves many times as much as its underlying's.
+FAR, FAR_OPTION = Decimal("0.04"), Decimal("0.25")
+#: Through the market: an order there trades at once.
+NEAR = Decimal("0.1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,8 @@ class Market:
 
     def far_price(self, instrument: Instrument, side: Side) -> Decimal:
         """A price at which the order rests."""
-        away = 1 + FAR if side is Side.SELL else 1 - FAR
+        distance = FAR_OPTION if instrument.kind is InstrumentKind.OPTION else FAR
+        away = 1 + distance if side is Side.SELL else 1 - distance
         return self._on_tick(instrument, self._quote(instrument) * away)
 
     def near_price(self, instrument: Instrument, side: Side) -> Decimal:
