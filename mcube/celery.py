@@ -98,6 +98,8 @@ def _prepare_parent(instance: Any, **_: object) -> None:
     # A child's garbage collector writes into every object it looks at, and so copies its page. Not into these.
     gc.collect()
     gc.freeze()
+    # An order makes thousands of short-lived objects and few cycles: looking for these less often saves a tenth of its CPU.
+    gc.set_threshold(20_000, 20, 50)
 
 
 def read_gate(slots: int) -> Callable[[], bool]:
