@@ -16,7 +16,24 @@ find_python() {
     done
 }
 
-have_uv() { command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; }
+install_with_uv() {
+    command -v uv >/dev/null 2>&1 || return 1
+    uv pip install --python .venv/bin/python --require-hashes --no-deps --compile-bytecode \
+        --requirement requirements.lock && return
+    echo "uv could not install the packages; trying pip." >&2
+    return 1
+}
+
+install_with_pip() {
+    # The pip of the Python that .venv was made with: another one's may not know this version.
+    base=$(.venv/bin/python -c 'import sys; print(sys._base_executable)')
+    if ! "$base" -m pip --version >/dev/null 2>&1; then
+        echo "Neither uv nor pip was found; install pip for $base, e.g. the package python3-pip." >&2
+        return 1
+    fi
+    "$base" -m pip --python .venv/bin/python install --require-hashes --no-deps \
+        --disable-pip-version-check --requirement requirements.lock
+}
 
 make_environment() {
     python=$(find_python)
@@ -32,11 +49,6 @@ make_environment() {
 started=$(date +%s)
 [ -x .venv/bin/python ] && fits .venv/bin/python || make_environment
 echo "Installing $(grep -c '^[a-z0-9].*==' requirements.lock) packages into .venv (about a minute the first time)"
-if have_uv; then
-    uv pip install --python .venv/bin/python --require-hashes --no-deps --compile-bytecode --requirement requirements.lock
-else
-    "$(find_python)" -m pip --python .venv/bin/python install --require-hashes --no-deps \
-        --disable-pip-version-check --requirement requirements.lock
-fi
+install_with_uv || install_with_pip
 .venv/bin/python -m compileall -q manage.py mcube brokers credentials tasks
 echo "Installed in $(($(date +%s) - started)) s"
