@@ -24,7 +24,7 @@ from brokers.domain.order_states import LIVE_STATES, UNSETTLED_STATES, Actor, In
 from brokers.factory import find_account
 from brokers.ledger import queries, rules
 from brokers.ledger.identity import client_tag, fingerprint_of
-from brokers.ledger.transitions import StaleIntent, created, move
+from brokers.ledger.transitions import StaleIntent, create, move
 from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
 
 #: An order found later than this is not what the strategy meant any more.
@@ -247,8 +247,7 @@ def _record(
     )
     try:
         with transaction.atomic():
-            intent.save(force_insert=True)
-            created(intent, cause=f"{kind.lower()} recorded", at=now)
+            create(intent, cause=f"{kind.lower()} recorded", at=now)
     except IntegrityError:
         if existing := _existing(account, key):
             return _same(existing, fingerprint, kind)

@@ -20,10 +20,13 @@ class StaleIntent(Exception):
     """Somebody else moved the intent first."""
 
 
-def created(intent: OrderIntent, *, cause: str, at: datetime) -> None:
-    """Write the first event of a new intent. Call inside the transaction that inserts it."""
-    _append(intent, "", intent.state, Actor.CALLER, cause, {}, at)
-    OrderIntent.objects.filter(pk=intent.pk).update(last_event_hash=intent.last_event_hash)
+def create(intent: OrderIntent, *, cause: str, at: datetime) -> None:
+    """Insert a new intent with its first event. Call inside a transaction."""
+    event = _build(intent, "", intent.state, Actor.CALLER, cause, {}, at)
+    intent.last_event_hash = event.hash
+    intent.save(force_insert=True)
+    event.intent = intent
+    event.save(force_insert=True)
 
 
 def move(
@@ -78,20 +81,13 @@ def wire_evidence(evidence: WireEvidence | None) -> dict[str, Any]:
     }
 
 
-def _append(
-    intent: OrderIntent, old: str, new: str, actor: Actor, cause: str, evidence: Mapping[str, Any], at: datetime
-) -> None:
-    event = _build(intent, old, new, actor, cause, evidence, at)
-    event.save(force_insert=True)
-    intent.last_event_hash = event.hash
-
-
 def _build(
     intent: OrderIntent, old: str, new: str, actor: Actor, cause: str, evidence: Mapping[str, Any], at: datetime
 ) -> OrderEvent:
     cause = cause[:300]
+    key = [intent.account_id, intent.client_order_id]
     content = json.dumps(
-        [intent.last_event_hash, intent.pk, intent.version, old, new, actor, cause, dict(evidence), at.isoformat()],
+        [intent.last_event_hash, key, intent.version, old, new, actor, cause, dict(evidence), at.isoformat()],
         separators=(",", ":"),
     )
     return OrderEvent(
