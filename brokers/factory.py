@@ -15,7 +15,7 @@ from django.conf import settings
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of, specs
 from brokers.domain.enums import Mode
-from brokers.domain.errors import AccountNotFound, SDKMissing
+from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
 from brokers.interfaces import AdapterContext, AdapterSpec, BrokerAdapter, Clock
 from brokers.wire import Wire
 
@@ -68,18 +68,20 @@ atexit.register(BrokerFactory.close_all)
 def find_account(broker: str, name: str) -> BrokerAccount:
     """The account's row.
 
-    :raises AccountNotFound: there is none; the message says how to make one.
+    :raises CredentialsNotFound: the broker has no account at all; the message names the command that makes one.
+    :raises AccountNotFound: it has others, and the message names them.
     """
     from brokers.models import BrokerAccount
 
-    try:
-        return BrokerAccount.objects.get(broker=broker, name=name)
-    except BrokerAccount.DoesNotExist:
-        known = ", ".join(BrokerAccount.objects.filter(broker=broker).values_list("name", flat=True)) or "none"
-        raise AccountNotFound(
-            f"Broker {broker} has no account {name!r} (known: {known}). "
-            f"Credentials not found: run `python manage.py setup_credentials --setup-{broker}`."
-        ) from None
+    accounts = BrokerAccount.objects.filter(broker=broker)
+    account = accounts.filter(name=name).first()
+    if account is not None:
+        return account
+    command = f"Credentials not found: run `python manage.py setup_credentials --setup-{broker}`."
+    known = ", ".join(accounts.values_list("name", flat=True))
+    if not known:
+        raise CredentialsNotFound(f"{command} Broker {broker} has no account yet.")
+    raise AccountNotFound(f"Broker {broker} has no account {name!r} (known: {known}). {command}")
 
 
 def make_adapter(account: BrokerAccount, *, clock: Clock | None = None) -> BrokerAdapter:

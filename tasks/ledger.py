@@ -12,7 +12,7 @@ from django.db import transaction
 from kombu.exceptions import OperationalError
 
 from brokers.clock import configured_clock
-from brokers.domain.errors import AccountNotFound, OrderDenied
+from brokers.domain.errors import AccountNotFound, CredentialsNotFound, OrderDenied
 from brokers.domain.order_states import IntentKind, IntentState
 from brokers.gateway import no_waiting
 from brokers.ledger.delivery import try_to_deliver
@@ -66,7 +66,7 @@ class OrderTask(BaseTask):
         """Record the order, then ring for it. The queue being away is no error: the sweeper rings again.
 
         :raises OrderDenied: the order breaks a rule; nothing is recorded.
-        :raises AccountNotFound: there is no such broker or account.
+        :raises AccountNotFound, CredentialsNotFound: there is no such broker or account.
         """
         content = dict(kwargs or {})
         if args or "intent_id" in content:
@@ -94,7 +94,7 @@ class OrderTask(BaseTask):
     def _record_on_arrival(self, content: dict[str, Any]) -> int:
         try:
             return self.record(content).pk
-        except (OrderDenied, AccountNotFound, TypeError) as error:
+        except (OrderDenied, AccountNotFound, CredentialsNotFound, TypeError) as error:
             log.error("An order that came through the queue was not recorded: %s", error)
             # The order's details stay out of events and Flower.
             raise NotRecorded(f"{content['client_order_id']}: {type(error).__name__}") from None

@@ -12,7 +12,7 @@ import redis
 from django.db import transaction
 
 from brokers.clock import configured_clock, trading_day
-from brokers.domain.errors import AccountNotFound
+from brokers.domain.errors import CredentialsNotFound
 from brokers.domain.order_states import IntentKind, IntentState
 from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
 from tasks import orders
@@ -122,7 +122,7 @@ def test_a_cancel_and_an_exit_go_before_orders(
 def test_an_order_of_an_unknown_account_is_refused_before_anything_is_published(
     queued: Callable[[Priority], list[dict[str, Any]]],
 ) -> None:
-    with pytest.raises(AccountNotFound, match="nobody"):
+    with pytest.raises(CredentialsNotFound, match="has no account yet"):
         orders.place_order.delay(broker=BROKER, account="nobody", symbol="NIFTY26DECFUT", action="B", quantity=65)
 
     assert queued(Priority.ORDER) == []

@@ -1,0 +1,82 @@
+"""The single entry point, and what it says when something is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from brokers import factory
+from brokers.discovery import specs
+from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
+from brokers.interfaces import BrokerFactory, BrokerInterface
+from brokers.models import BrokerAccount
+from credentials.models import CredentialStore
+from tests.support import scripted_broker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_gateway_stays() -> Iterator[None]:
+    yield
+    BrokerFactory._gateways.clear()
+
+
+@pytest.fixture(params=list(specs()))
+def broker(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_an_unknown_broker_is_named_with_those_there_are() -> None:
+    with pytest.raises(AccountNotFound, match=r"no broker 'zerodha'; choose one of breeze, kotakneo"):
+        BrokerFactory.get_broker("zerodha")
+
+
+def test_a_broker_that_was_never_set_up_says_what_to_run(broker: str) -> None:
+    sentence = rf"Credentials not found: run `python manage.py setup_credentials --setup-{broker}`"
+    with pytest.raises(CredentialsNotFound, match=sentence):
+        BrokerFactory.get_broker(broker)
+    BrokerAccount.objects.create(broker=broker, name="default")
+    with pytest.raises(CredentialsNotFound, match=sentence):
+        BrokerFactory.get_broker(broker)
+
+
+def test_half_filled_credentials_say_what_is_missing(broker: str) -> None:
+    BrokerAccount.objects.create(broker=broker, name="default")
+    credential = CredentialStore(service=broker, name="default")
+    credential.api_key = "synthetic"
+    credential.save()
+    with pytest.raises(CredentialsNotFound, match=f"lack {specs()[broker].required_credentials[1]}"):
+        BrokerFactory.get_broker(broker)
+
+
+def test_an_unknown_account_is_named_with_those_there_are(broker: str) -> None:
+    BrokerAccount.objects.create(broker=broker, name="default")
+    with pytest.raises(AccountNotFound, match=r"no account 'other' \(known: default\)"):
+        BrokerFactory.get_broker(broker, account="other")
+
+
+def test_names_that_traders_write_find_the_same_gateway(broker: str) -> None:
+    scripted_broker.install(broker)
+    gateway = BrokerFactory.get_broker(broker)
+    assert isinstance(gateway, BrokerInterface)
+    for name in (broker.upper(), f" {broker} ", *specs()[broker].aliases):
+        assert BrokerFactory.get_broker(name) is gateway
+
+
+def test_closing_all_lets_go_of_every_gateway(broker: str) -> None:
+    scripted_broker.install(broker)
+    before = BrokerFactory.get_broker(broker)
+    BrokerFactory.close_all()
+    assert BrokerFactory.get_broker(broker) is not before
+
+
+def test_a_missing_sdk_names_the_extra_to_install(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> None:
+        (package,) = specs()[broker].sdk_packages
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(f"brokers.adapters.{broker}.sdk.load", load)
+    with pytest.raises(SDKMissing, match=rf"install the extra '{broker}'"):
+        factory.preload(specs()[broker])
