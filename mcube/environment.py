@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 class Environment(BaseSettings):
-    """One field a variable. The description is its line in the settings table of the README."""
+    """One field a variable. The description is its line in docs/settings.md."""
 
     model_config = SettingsConfigDict(env_prefix="MCUBE_", extra="ignore", populate_by_name=True)
 
@@ -158,6 +158,7 @@ def load() -> Environment:
             field = str(problem["loc"][0]) if problem["loc"] else ""
             name = variable_name(field) if field in Environment.model_fields else field
             message = problem["msg"].removeprefix("Value error, ")
-            shown = "" if "url" in field or "key" in field or "password" in field else f" {problem.get('input')!r}:"
+            is_secret = any(word in name for word in ("URL", "KEY", "PASSWORD"))
+            shown = "" if is_secret else f" {problem.get('input')!r}:"
             lines.append(f"{name}:{shown} {message}.")
         raise SystemExit("\n".join(lines)) from None

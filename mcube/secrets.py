@@ -18,7 +18,18 @@ def keep(path: Path, make: Callable[[], str]) -> str:
     """Return the secret in ``path``, making it on first use with mode 0600.
 
     Two processes that start together end with the same secret: the file appears whole or not at all.
+
+    :raises SystemExit: the folder cannot be made, read or written; the sentence names MCUBE_HOME.
     """
+    try:
+        return _keep(path, make)
+    except OSError as error:
+        raise SystemExit(
+            f"MCUBE_HOME: {path} cannot be used: {error.strerror}; set MCUBE_HOME to a folder you may write to."
+        ) from error
+
+
+def _keep(path: Path, make: Callable[[], str]) -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError:

@@ -1,0 +1,31 @@
+"""What the environment's bad values are answered with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mcube import environment, secrets
+
+
+@pytest.mark.parametrize("variable", ["DATABASE_URL", "MCUBE_REDIS_URL"])
+def test_a_bad_address_is_named_without_its_password(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "mysql://trader:planted@127.0.0.1/mcube")
+    with pytest.raises(SystemExit) as stopped:
+        environment.load()
+    assert str(stopped.value).startswith(f"{variable}: write ")
+    assert "planted" not in str(stopped.value)
+
+
+def test_a_bad_value_that_is_no_secret_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCUBE_WEB_PORT", "http")
+    with pytest.raises(SystemExit, match=r"^MCUBE_WEB_PORT: 'http': "):
+        environment.load()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    with pytest.raises(SystemExit, match=r"^MCUBE_HOME: .*file/keys/one cannot be used: .*set MCUBE_HOME"):
+        secrets.keep(taken / "keys" / "one", lambda: "secret")
