@@ -6,6 +6,7 @@ reaches the supervisor alone. A guardian ends the groups if the supervisor itsel
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -258,5 +259,16 @@ def _why(child: _Child) -> str:
     with child.log.open("rb") as file:
         file.seek(max(0, child.log.stat().st_size - TAIL_BYTES))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    said = f": {lines[-1][:300]}" if lines else ""
+    # Nobody killed by SIGKILL has said why.
+    said = f": {_words(lines[-1])}" if lines and status != -signal.SIGKILL else ""
     return f"{how}{said} (log: {child.log})."
+
+
+def _words(line: str) -> str:
+    """What a line of a log says: a JSON one's event, any other as it is."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        entry = None
+    event = entry.get("event") if isinstance(entry, dict) else None
+    return str(event or line).strip()[:300]

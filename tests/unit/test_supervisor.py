@@ -112,7 +112,7 @@ def test_a_crashed_process_comes_back_and_it_is_said(tree: Tree) -> None:
     assert until((tree.folder / "worker").exists)
     assert tree.pids("worker")[0] == tree.supervisor.pid_of("worker") != old[0]
     assert all_gone(old)
-    assert any("worker ended by SIGKILL" in line for line in tree.said)
+    assert any(line.startswith("worker ended by SIGKILL (log: ") for line in tree.said)
     assert until(lambda: any("worker is started again" in line for line in tree.said))
 
 
@@ -122,6 +122,12 @@ def test_a_process_that_dies_while_starting_fails_the_start_with_its_last_words(
     with pytest.raises(StartFailed, match=r"bad ended while starting with status 1: MCUBE_MODE: no such mode\."):
         tree.supervisor.start([good, bad])
     assert all_gone(tree.pids("good"))
+
+
+def test_last_words_in_json_are_told_as_their_event(tree: Tree) -> None:
+    worker = tree.process("worker", """print('{"level": "error", "event": "no queue"}'); raise SystemExit(3)""")
+    with pytest.raises(StartFailed, match=r"worker ended while starting with status 3: no queue \(log: "):
+        tree.supervisor.start([worker])
 
 
 def test_a_process_that_never_gets_ready_fails_the_start(tree: Tree) -> None:
