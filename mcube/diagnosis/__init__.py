@@ -104,6 +104,7 @@ def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
         ("MCUBE_HOME", machine.home),
         ("clock", machine.clock),
         ("SDKs", machine.sdks),
+        ("simulators", machine.simulators),
         ("database", stores.database),
         ("migrations", stores.migrations),
         ("Redis", stores.queue_server),

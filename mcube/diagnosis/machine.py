@@ -1,4 +1,4 @@
-"""The ground: interpreter, settings, folder, clock, packages."""
+"""The ground: interpreter, settings, folder, clock, packages, simulators."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django.core import checks
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
+from mcube import probe
 from mcube.diagnosis import Finding, fail, ok, warn
 
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
@@ -94,6 +95,21 @@ def sdks() -> Iterator[Finding]:
             )
         else:
             yield ok("SDKs", f"{spec.verbose_name} is installed")
+
+
+def simulators() -> Iterator[Finding]:
+    """Nothing is asked of a real broker: a look at its health would count as a call."""
+    if settings.MODE is not Mode.SIMULATED:
+        return
+    for broker, address in settings.BROKER_URLS.items():
+        if probe.url_answers(f"{address}/_sim/health"):
+            yield ok("simulators", f"{broker}: {address} answers")
+        else:
+            yield fail(
+                "simulators",
+                f"{broker}: {address} does not answer",
+                f"Start it with `make up`, or mend MCUBE_{broker.upper()}_URL.",
+            )
 
 
 def _secret_files(home: Path) -> Iterator[Path]:

@@ -112,7 +112,8 @@ def instruments() -> Iterator[Finding]:
                 "instruments", f"{broker}: of {master.master_day}, {(today - master.master_day).days} days old", remedy
             )
         else:
-            yield ok("instruments", f"{broker}: {master.row_count} of today, {master.problem_count} problems")
+            left_out = f", {master.problem_count} entries left out or doubtful" if master.problem_count else ""
+            yield ok("instruments", f"{broker}: {master.row_count} of today{left_out}")
 
 
 def calendar() -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from mcube import diagnosis, overview
 from mcube.diagnosis import Level, machine, stores, trading, workers
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
+from tests.support.processes import CHECKOUT
 
 pytestmark = pytest.mark.django_db
 
@@ -117,6 +118,20 @@ def test_without_a_database_the_tables_are_not_looked_at_one_by_one() -> None:
 
     _, skipped = diagnosis.examine([("database", no_database)], on_tables=[("orders", on_table)])
     assert (skipped.level, skipped.detail) == (Level.WARN, "not looked at")
+
+
+def test_a_simulator_that_does_not_answer_is_told(settings: Any, tmp_path: Path) -> None:
+    settings.BROKER_URLS = {"breeze": "http://127.0.0.1:1"}
+    assert levels(machine.simulators) == [Level.FAIL]
+    assert "MCUBE_BREEZE_URL" in said(machine.simulators)
+    command = [sys.executable, "-m", "brokers.simulator", "--home", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        settings.BROKER_URLS = json.loads(process.stdout.readline())["urls"]
+        assert levels(machine.simulators) == [Level.OK] * len(specs())
+        process.terminate()
+    settings.MODE = Mode.LIVE
+    assert levels(machine.simulators) == []
 
 
 def test_credentials_that_are_missing_name_the_command() -> None:
