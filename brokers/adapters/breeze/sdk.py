@@ -44,7 +44,7 @@ _route: ContextVar[tuple[Wire, str | None] | None] = ContextVar("breeze_route", 
 def load() -> ModuleType:
     """The SDK's module, imported once a process without its side effects. Call it before forking workers.
 
-    :raises SDKMissing: the package is not installed.
+    :raises ModuleNotFoundError: the package is not installed.
     """
     global _loaded
     with _lock:
@@ -56,7 +56,7 @@ def load() -> ModuleType:
 def _import_quietly() -> ModuleType:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise SDKMissing("The Breeze SDK is not installed; install the extra: pip install 'mcube[breeze]'.")
+        raise ModuleNotFoundError(f"No module named {PACKAGE!r}", name=PACKAGE)
     # What the SDK imports itself comes first, so that the folder and module path are borrowed for a moment only.
     connection: Any = importlib.import_module("urllib3.util.connection")
     for name in ("pandas", "requests", "socketio"):
