@@ -101,7 +101,10 @@ class LongTableAdmin(ReadOnly, ModelAdmin):
 class ReadOnlyInline(ReadOnly, TabularInlineAdmin):
     extra = 0
     can_delete = False
-    hide_title = True
+    show_title = False
+    # What Unfold for Python 3.11 calls it; later ones warn of it.
+    if hasattr(TabularInlineAdmin, "hide_title"):
+        hide_title = True
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fields
