@@ -133,4 +133,5 @@ def parse(kind: type[E], value: object) -> E:
     if isinstance(alias, kind):
         return alias
     accepted = ", ".join([m.value for m in kind] + list(_ALIASES.get(kind, {})))
-    raise ValueError(f"{value!r} is not a {kind.__name__}; write one of {accepted}.")
+    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+    raise ValueError(f"{value!r} is not {article} {kind.__name__}; write one of {accepted}.")

@@ -35,6 +35,11 @@ def test_an_unknown_word_is_refused_with_what_is_accepted(written: Any) -> None:
         parse_or_deny(Side, written)
 
 
+def test_a_word_is_spoken_of_with_its_article() -> None:
+    with pytest.raises(OrderDenied, match="is not an OrderType; "):
+        parse_or_deny(OrderType, "ICEBERG")
+
+
 @pytest.mark.parametrize("written", ["nan", "inf", "-inf", float("nan"), "abc", ""])
 def test_a_price_that_is_no_finite_number_is_refused(written: Any) -> None:
     with pytest.raises(OrderDenied, match="number"):

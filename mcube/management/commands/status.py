@@ -60,7 +60,10 @@ class Command(BaseCommand):
 
 def _accounts(seen: Overview) -> Table:
     table = Table(title="Accounts", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("Account", "Session", "Ends"):
+    # A narrow terminal may wrap words, never cut the account's name.
+    widest = max((len(str(view.account)) for view in seen.accounts), default=0)
+    table.add_column("Account", no_wrap=True, min_width=widest)
+    for heading in ("Session", "Ends"):
         table.add_column(heading)
     for heading in ("Available", "Used", "P&L"):
         table.add_column(heading, justify="right", no_wrap=True)
