@@ -112,7 +112,7 @@ def instruments() -> Iterator[Finding]:
                 "instruments", f"{broker}: of {master.master_day}, {(today - master.master_day).days} days old", remedy
             )
         else:
-            left_out = f", {master.problem_count} entries left out or doubtful" if master.problem_count else ""
+            left_out = f", left out or doubtful: {master.problem_count}" if master.problem_count else ""
             yield ok("instruments", f"{broker}: {master.row_count} of today{left_out}")
 
 
