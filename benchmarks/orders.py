@@ -122,9 +122,9 @@ def worker(broker: str, slots: int, home: Path) -> Iterator[psutil.Process]:
     from benchmarks.noop import noop
     from mcube import processes
 
-    command = (*processes.worker(broker), "--include", "benchmarks.noop", "--loglevel", "WARNING")
-    with stack.process(command, home / f"{broker}.log", MCUBE_WORKER_SLOTS=str(slots)) as pool:
-        stack.until(lambda: len(pool.children(recursive=True)) >= slots, "the worker's start")
+    options = ("--concurrency", str(slots), "--include", "benchmarks.noop", "--loglevel", "WARNING")
+    with stack.process((*processes.worker(broker), *options), home / f"{broker}.log") as pool:
+        stack.until(lambda: len(pool.children(recursive=True)) == slots, "the worker's start")
         noop.apply_async(queue=broker)
         drained(broker)
         # Each process builds its clients on its first orders; that is not what an order costs.
