@@ -31,7 +31,7 @@ install_with_pip() {
         echo "Neither uv nor pip was found; install pip for $base, e.g. the package python3-pip." >&2
         return 1
     fi
-    "$base" -m pip --python .venv/bin/python install --require-hashes --no-deps \
+    "$base" -m pip --python .venv/bin/python install --quiet --require-hashes --no-deps \
         --disable-pip-version-check --requirement requirements.lock
 }
 
