@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
+from django.db import close_old_connections
 from kombu import Exchange, Queue
 
 from brokers.discovery import specs
@@ -79,6 +80,8 @@ def _configuration() -> dict[str, Any]:
         "beat_scheduler": "mcube.beat:LockedScheduler",
         "beat_max_loop_interval": 1,  # seconds; below the lock's time to live
         "timezone": "Asia/Kolkata",
+        # Celery would open the database anew for every task; `_keep_usable_connections` drops what is stale.
+        "CELERY_DB_REUSE_MAX": 1_000_000,
     }
 
 
@@ -100,6 +103,12 @@ def _prepare_parent(instance: Any, **_: object) -> None:
     gc.freeze()
     # An order makes thousands of short-lived objects and few cycles: looking for these less often saves a tenth of its CPU.
     gc.set_threshold(20_000, 20, 50)
+
+
+@signals.task_prerun.connect
+def _keep_usable_connections(**_: object) -> None:
+    """Before each task: drop a database connection that is too old or failed; the next query checks the kept one."""
+    close_old_connections()
 
 
 def read_gate(slots: int) -> Callable[[], bool]:
