@@ -31,8 +31,27 @@ install_with_pip() {
         echo "Neither uv nor pip was found; install pip for $base, e.g. the package python3-pip." >&2
         return 1
     fi
-    "$base" -m pip --python .venv/bin/python install --quiet --require-hashes --no-deps \
-        --disable-pip-version-check --requirement requirements.lock
+    # pip's lines are many and say little: how far it is is shown, the rest is kept for when it fails.
+    log=.venv/install.log
+    status=$({ { "$base" -m pip --python .venv/bin/python install --require-hashes --no-deps \
+        --disable-pip-version-check --requirement requirements.lock 2>&1 \
+        && echo 0 >&3 || echo 1 >&3; } \
+        | tee "$log" | show_progress >&2; } 3>&1)
+    [ "$status" -eq 0 ] || { tail -n 20 "$log" >&2; echo "pip could not install the packages; all it said is in $log" >&2; }
+    return "$status"
+}
+
+show_progress() {
+    count=0
+    while read -r line; do
+        case $line in
+            Collecting* | Processing*)
+                count=$((count + 1))
+                [ $((count % 20)) -ne 0 ] || echo "  $count of $packages packages fetched"
+                ;;
+            Installing\ collected*) echo "  copying and compiling them" ;;
+        esac
+    done
 }
 
 make_environment() {
@@ -48,7 +67,8 @@ make_environment() {
 
 started=$(date +%s)
 [ -x .venv/bin/python ] && fits .venv/bin/python || make_environment
-echo "Installing $(grep -c '^[a-z0-9].*==' requirements.lock) packages into .venv (about a minute the first time)"
+packages=$(grep -c '^[a-z0-9].*==' requirements.lock)
+echo "Installing $packages packages into .venv (about a minute the first time)"
 install_with_uv || install_with_pip
 .venv/bin/python -m compileall -q manage.py mcube brokers credentials tasks
 echo "Installed in $(($(date +%s) - started)) s"

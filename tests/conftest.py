@@ -6,7 +6,11 @@ import os
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.db import connection
+from django.db.models.signals import post_migrate
+
+from brokers import calendar_seed
 
 
 @pytest.fixture(scope="session")
@@ -15,13 +19,20 @@ def redis_url() -> str:
     return os.environ["MCUBE_REDIS_URL"]
 
 
+def _seed_calendar(**_: Any) -> None:
+    from brokers.models import SessionRule, SpecialDay
+
+    calendar_seed.seed(SessionRule, SpecialDay)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """Lets a test that commits be cleaned up after, although the database refuses to delete order events.
 
     Django empties tables with DELETE on SQLite; the triggers that refuse it are set aside for that moment.
-    On PostgreSQL it truncates, which they do not see.
+    On PostgreSQL it truncates, which they do not see. The calendar, which migrations seed, is seeded again.
     """
+    post_migrate.connect(_seed_calendar, sender=apps.get_app_config("brokers"))
     if connection.vendor != "sqlite":
         return
     with django_db_blocker.unblock(), connection.cursor() as cursor:

@@ -7,9 +7,11 @@ or ``real`` (PostgreSQL and Redis: DATABASE_URL and MCUBE_REDIS_URL, else the st
 from __future__ import annotations
 
 import atexit
+import fcntl
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -60,6 +62,7 @@ def _settle() -> None:
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     os.environ["MCUBE_HOME"] = str(home)
     if real is not None:
+        _wait_for_turn()
         os.environ["DATABASE_URL"], os.environ["MCUBE_REDIS_URL"] = real
         _forget_earlier_runs(real[1])
         return
@@ -67,6 +70,21 @@ def _settle() -> None:
     server.start()
     atexit.register(server.stop)
     os.environ["MCUBE_REDIS_URL"] = server.url
+
+
+def _wait_for_turn() -> None:
+    """One run at a time on a machine's servers: their databases have the same names in every run."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    path = Path(tempfile.gettempdir()) / f"mcube-tests-on-servers.{os.getuid()}.lock"
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.stderr.write("Waiting for another test run on the same PostgreSQL and Redis.\n")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    # Held, and open, until this process ends.
+    atexit.register(file.close)
 
 
 def _forget_earlier_runs(redis_url: str) -> None:
