@@ -12,6 +12,9 @@ import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
+#: In MCUBE_HOME; its being there marks a simulated installation.
+CLOCK_FILE = "simulated-clock.json"
+
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 
 
@@ -78,5 +81,5 @@ def configured_clock() -> SystemClock | SimulatedClock:
     from brokers.domain.enums import Mode
 
     if settings.MODE is Mode.SIMULATED:
-        return SimulatedClock(settings.HOME / "simulated-clock.json")
+        return SimulatedClock(settings.HOME / CLOCK_FILE)
     return SystemClock()

@@ -9,6 +9,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from brokers.clock import CLOCK_FILE
 from brokers.domain.enums import Mode
 
 
@@ -46,6 +47,14 @@ def _mode() -> list[CheckMessage]:
                 f"MCUBE_LIVE_TRADING is 1 while the mode is {settings.MODE}; no real order is sent.",
                 hint="Set MCUBE_MODE=live if real orders are meant, and MCUBE_LIVE_TRADING=0 otherwise.",
                 id="mcube.W001",
+            )
+        )
+    if settings.MODE is Mode.LIVE and (settings.HOME / CLOCK_FILE).exists():
+        found.append(
+            Error(
+                f"MCUBE_HOME {settings.HOME} holds a simulated installation, whose accounts are nobody's.",
+                hint="Set MCUBE_HOME to a folder of its own for live use, and DATABASE_URL to a database of its own.",
+                id="mcube.E004",
             )
         )
     if settings.MODE is Mode.LIVE:

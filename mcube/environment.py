@@ -81,6 +81,13 @@ class Environment(BaseSettings):
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    @field_validator("mode")
+    @classmethod
+    def _built(cls, value: Mode) -> Mode:
+        if value is Mode.PAPER:
+            raise ValueError("paper trading is not built yet; write simulated or live")
+        return value
+
     @field_validator("log_level")
     @classmethod
     def _level(cls, value: str) -> str:

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from brokers.calendar import MarketCalendar
-from brokers.clock import IST, SimulatedClock, trading_day
+from brokers.clock import CLOCK_FILE, IST, SimulatedClock, trading_day
 from brokers.domain.enums import Exchange
 
 #: IST; the opening auction is over and prices have settled.
@@ -21,7 +21,7 @@ def settle() -> datetime:
 
     :raises CommandError: the calendar knows no further session.
     """
-    path = settings.HOME / "simulated-clock.json"
+    path = settings.HOME / CLOCK_FILE
     clock = SimulatedClock(path)
     calendar = MarketCalendar(clock)
     now = clock.now()

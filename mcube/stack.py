@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from rich.console import Console
 
-from brokers.clock import IST, configured_clock
+from brokers.clock import CLOCK_FILE, IST, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
 from mcube import environment, probe, processes, secrets
@@ -65,6 +65,11 @@ def check() -> None:
 
     :raises CannotStart: a port is taken, or a configured server does not answer.
     """
+    if settings.MODE is Mode.LIVE and (settings.HOME / CLOCK_FILE).exists():
+        raise CannotStart(
+            f"MCUBE_HOME: {settings.HOME} holds a simulated installation, whose accounts are nobody's; set MCUBE_HOME and "
+            "DATABASE_URL to a folder and a database of their own for live use."
+        )
     for port, setting in ports().items():
         if not is_free(port):
             raise CannotStart(

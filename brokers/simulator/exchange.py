@@ -13,7 +13,7 @@ from decimal import Decimal
 from math import floor
 from pathlib import Path
 
-from brokers.clock import IST, SimulatedClock, trading_day
+from brokers.clock import CLOCK_FILE, IST, SimulatedClock, trading_day
 from brokers.domain.enums import Exchange, MarketPhase
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import (
@@ -63,7 +63,7 @@ class SimulatedExchange:
         ``listed`` are the contracts of real masters, the made-up market is taken when there are none; ``master_dir``
         is where faces find the bytes of those masters.
         """
-        self.clock = clock or SimulatedClock(home / "simulated-clock.json")
+        self.clock = clock or SimulatedClock(home / CLOCK_FILE)
         self.settings = settings or ExchangeSettings()
         self.master_dir = master_dir
         self.faults = Faults()

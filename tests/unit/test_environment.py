@@ -29,3 +29,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     taken.touch()
     with pytest.raises(SystemExit, match=r"^MCUBE_HOME: .*file/keys/one cannot be used: .*set MCUBE_HOME"):
         secrets.keep(taken / "keys" / "one", lambda: "secret")
+
+
+def test_paper_trading_is_refused_until_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCUBE_MODE", "paper")
+    with pytest.raises(SystemExit, match=r"MCUBE_MODE: 'paper': paper trading is not built yet"):
+        environment.load()
