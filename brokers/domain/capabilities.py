@@ -17,6 +17,8 @@ class Capabilities:
     refuses_duplicate_tag: bool
     #: A session can be renewed without a person.
     unattended_login: bool
+    #: The order book is read exchange by exchange, so that one part of it may be empty by mistake.
+    book_by_exchange: bool = False
     supports_modify: bool = True
     supports_trades: bool = True
     supports_live_feed: bool = False

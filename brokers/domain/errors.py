@@ -54,6 +54,10 @@ class OrderRejected(BrokerError):
     """The broker or the exchange said no, with a reason. It is not sent again by itself."""
 
 
+class OrderEnded(OrderRejected):
+    """A change or a cancel came too late: the order has ended. How, the book tells."""
+
+
 class OrderOutcomeUnknown(BrokerError):
     """It may have reached the broker. Never send it again; it is looked up in the broker's book."""
 
@@ -70,8 +74,16 @@ class OrderOutcomeUnknown(BrokerError):
         self.client_order_id = client_order_id
 
 
+class TagTaken(OrderOutcomeUnknown):
+    """The broker says that it has an order with this tag: most likely this one. It is looked up in the book."""
+
+
 class NotSent(BrokerError):
     """Proven not to have left this machine. Trying again is safe."""
+
+
+class ApprovalNeeded(NotSent):
+    """Recorded, and sent when a person approves it. The same client order id again is the same order."""
 
 
 class RateLimited(NotSent):
@@ -104,6 +116,10 @@ class BrokerUnavailable(BrokerError):
 
 class UnreadableReply(BrokerUnavailable):
     """The broker answered something this version cannot read. Nothing is known."""
+
+
+class NotFlat(BrokerError):
+    """A closing came to its end, and the broker does not say flat. The message says what is left and why."""
 
 
 class AccountNotFound(Exception):

@@ -1,5 +1,6 @@
 """Turns what callers write into the domain's values, once, at the boundary."""
 
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 from brokers.domain.enums import E, parse
@@ -54,3 +55,16 @@ def units(value: object) -> int:
     if number > MOST_UNITS:
         raise OrderDenied(f"Quantity {value!r} is above {MOST_UNITS:,} units, more than any order; check it.")
     return int(number)
+
+
+def moment(value: str | datetime | None, name: str) -> datetime | None:
+    """Turn a caller's ISO time into a datetime; None stays None.
+
+    :raises OrderDenied: it is no time.
+    """
+    if value is None or isinstance(value, datetime):
+        return value
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise OrderDenied(f"{name} {value!r} is not an ISO time, e.g. 2026-11-23T10:15:00+05:30.") from error
