@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shlex
 import threading
 from functools import cache
 from importlib import import_module
@@ -77,7 +78,8 @@ def find_account(broker: str, name: str) -> BrokerAccount:
     account = accounts.filter(name=name).first()
     if account is not None:
         return account
-    command = f"Credentials not found: run `python manage.py setup_credentials --setup-{broker}`."
+    option = "" if name == "default" else f" --name {shlex.quote(name)}"
+    command = f"Credentials not found: run `python manage.py setup_credentials --setup-{broker}{option}`."
     known = ", ".join(accounts.values_list("name", flat=True))
     if not known:
         raise CredentialsNotFound(f"{command} Broker {broker} has no account yet.")

@@ -6,16 +6,15 @@ ledger, which comes back here to send.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -26,16 +25,15 @@ from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.account import MarginData, Position
 from brokers.domain.enums import Exchange, OrderStatus
-from brokers.domain.errors import BrokerUnavailable, OrderDenied, RateLimited, SessionExpired
+from brokers.domain.errors import OrderDenied, RateLimited, SessionExpired
 from brokers.domain.inputs import Price, parse_or_deny
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
 from brokers.interfaces import BrokerAdapter, BrokerInterface, Clock
 from brokers.models import BrokerAccount
+from brokers.session_marks import Marks, marks_of
 from brokers.wire import WireTrace
-
-log = logging.getLogger("brokers.gateway")
 
 T = TypeVar("T")
 
@@ -70,6 +68,14 @@ def _refuse_open_transaction() -> None:
         ) from error
 
 
+class _Held(NamedTuple):
+    """The session that a gateway used last, and the marks it had."""
+
+    session: sessions.Session
+    marks: Marks | None
+    until: datetime
+
+
 class BrokerGateway(BrokerInterface):
     """What :meth:`BrokerFactory.get_broker` returns."""
 
@@ -91,12 +97,13 @@ class BrokerGateway(BrokerInterface):
         self._new_id = new_id
         self._limiter = limits.CallLimiter(settings.REDIS_URL)
         self._session_version: int | None = None
+        self._held: _Held | None = None
         self._lock = threading.RLock()
 
     # Session
 
     def login(self) -> bool:
-        self._use(sessions.ensure(self.account, clock=self.clock, wait=self._waiting()))
+        self._use(self._session())
         return True
 
     def logout(self) -> bool:
@@ -106,7 +113,7 @@ class BrokerGateway(BrokerInterface):
     def close(self) -> None:
         """Drop sockets and secrets; the next call opens them again."""
         with self._lock:
-            self._session_version = None
+            self._session_version = self._held = None
             self._adapter.close()
 
     # Reads
@@ -174,7 +181,7 @@ class BrokerGateway(BrokerInterface):
 
         :raises BrokerError: by what the caller must do; never an empty value for a failure.
         """
-        session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        session = self._session()
         for last_try in (False, True):
             self._use(session)
             self._take_budget(urgent=urgent)
@@ -188,7 +195,7 @@ class BrokerGateway(BrokerInterface):
                 sessions.report_expired(self.account, session.version, clock=self.clock)
                 if last_try:
                     raise
-                session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+                session = self._session()
         raise AssertionError("unreachable")
 
     # Mutations, for the ledger alone
@@ -199,15 +206,9 @@ class BrokerGateway(BrokerInterface):
         :raises RateLimited: wait; nothing was sent.
         :raises BrokerError: no session; nothing was sent.
         """
-        session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        session = self._session()
         self._use(session)
-        try:
-            self._take_budget(urgent=True)
-        except RateLimited:
-            raise
-        except BrokerUnavailable:
-            # The order's own limit is in the database; without Redis an order may still go.
-            log.warning("call budget not counted, since Redis does not answer", extra={"account": str(self.account)})
+        self._take_budget(urgent=True)
         return session.version
 
     @contextmanager
@@ -264,6 +265,7 @@ class BrokerGateway(BrokerInterface):
             product=product,
             time_in_force=time_in_force,
             client_order_id=client_order_id or self._new_id(),
+            has_own_key=bool(client_order_id),
             strategy=strategy,
         )
         return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
@@ -309,7 +311,42 @@ class BrokerGateway(BrokerInterface):
         outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
         return True
 
+    def close_position(self, symbol: str, exchange: str | None = None, product: str | None = None) -> bool:
+        return self._close(symbol, exchange, product)
+
+    def close_all_positions(self) -> bool:
+        return self._close()
+
+    def _close(self, symbol: str | None = None, exchange: str | None = None, product: str | None = None) -> bool:
+        from brokers.plans import closing, driving
+
+        _refuse_open_transaction()
+        plan = closing.record_close(
+            broker=self.account.broker,
+            account=self.account.name,
+            symbol=symbol,
+            exchange=exchange,
+            product=product,
+            client_order_id=self._new_id(),
+        )
+        driving.close_until_flat(plan.pk, wait=self._wait, monotonic=self.clock.monotonic)
+        return True
+
     # Inside
+
+    def _session(self) -> sessions.Session:
+        """The account's session; opened by :mod:`brokers.sessions` unless it is the one held here.
+
+        :raises BrokerError: there is none, and none could be opened.
+        """
+        marks, now = marks_of(self.account), self.clock.now()
+        held = self._held
+        if held and marks and held.marks == marks and now < min(held.session.grant.expires_at, held.until):
+            return held.session
+        session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        # Marks read before: what changed meanwhile shows at the next look. The session notes its use each minute.
+        self._held = _Held(session=session, marks=marks, until=now + sessions.USE_NOTED_EVERY)
+        return session
 
     def _use(self, session: sessions.Session) -> None:
         """Hand the session to the adapter, once for each version."""
@@ -335,14 +372,7 @@ class BrokerGateway(BrokerInterface):
         return before_first_byte
 
     def _acquire(self, *, urgent: bool) -> None:
-        capabilities = self.spec.capabilities
-        self._limiter.acquire(
-            str(self.account),
-            windows=capabilities.call_limits,
-            per_day=capabilities.calls_per_day,
-            day=trading_day(self.clock.now()).isoformat(),
-            urgent=urgent,
-        )
+        self._limiter.count(self.account, self.clock.now(), urgent=urgent)
 
     def _take_budget(self, *, urgent: bool) -> None:
         deadline = self.clock.monotonic() + _patience.get()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from brokers.domain.account import MarginData, Position
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
-from brokers.domain.errors import OrderDenied, UnsupportedFeature
+from brokers.domain.errors import BrokerUnavailable, OrderDenied, UnsupportedFeature
 from brokers.domain.inputs import Price, rupees
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
@@ -95,6 +95,13 @@ class BrokerInterface(ABC):
         """Ask the broker to cancel; True when it took the request or the order is cancelled already."""
 
     @abstractmethod
+    def close_position(self, symbol: str, exchange: str | None = None, product: str | None = None) -> bool:
+        """Close what is held of a symbol; True when the broker says flat, :class:`NotFlat` when it does not."""
+
+    @abstractmethod
+    def close_all_positions(self) -> bool: ...
+
+    @abstractmethod
     def get_orders(self) -> list[Order]: ...
 
     @abstractmethod
@@ -141,8 +148,6 @@ class BrokerInterface(ABC):
 
         :raises BrokerUnavailable: a position's profit cannot be stated, since its price is missing.
         """
-        from brokers.domain.errors import BrokerUnavailable
-
         positions = self.get_positions()
         unpriced = [position.symbol for position in positions if position.pnl is None]
         if unpriced:
@@ -292,6 +297,10 @@ class BrokerAdapter(BrokerInterface):
     @abstractmethod
     def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order: ...
 
+    def fetch_order_tags(self, broker_order_id: str, instrument: Instrument) -> frozenset[str]:
+        """Every tag that an order has had, where the broker replaces it and remembers; otherwise none."""
+        return frozenset()
+
     @abstractmethod
     def fetch_trades(self) -> list[Fill]: ...
 
@@ -344,20 +353,11 @@ class BrokerAdapter(BrokerInterface):
     def get_quote(self, symbol: str, exchange: str | None = None) -> Quote:
         return self.fetch_quote(self.context.instruments.resolve(symbol, Exchange(exchange) if exchange else None))
 
-    def search_symbol(self, symbol: str) -> list[dict[str, Any]]:
-        raise UnsupportedFeature("Symbols are searched in the instrument master; ask BrokerFactory.get_broker().")
+    def place_order(self, *args: object, **kwargs: object) -> Any:
+        raise UnsupportedFeature("An adapter does nothing of this by itself; ask BrokerFactory.get_broker().")
 
-    def is_market_open(self, exchange: str = "NSE") -> bool:
-        raise UnsupportedFeature("Market hours are in the calendar; ask BrokerFactory.get_broker().")
-
-    def place_order(self, *args: object, **kwargs: object) -> str:
-        raise OrderDenied("An adapter sends nothing by itself; place orders on BrokerFactory.get_broker().")
-
-    def modify_order(self, *args: object, **kwargs: object) -> str:
-        raise OrderDenied("An adapter sends nothing by itself; modify orders on BrokerFactory.get_broker().")
-
-    def cancel_order(self, *args: object, **kwargs: object) -> bool:
-        raise OrderDenied("An adapter sends nothing by itself; cancel orders on BrokerFactory.get_broker().")
+    modify_order = cancel_order = close_position = close_all_positions = place_order
+    search_symbol = is_market_open = place_order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,7 +53,8 @@ def test_half_filled_credentials_say_what_is_missing(broker: str) -> None:
 
 def test_an_unknown_account_is_named_with_those_there_are(broker: str) -> None:
     BrokerAccount.objects.create(broker=broker, name="default")
-    with pytest.raises(AccountNotFound, match=r"no account 'other' \(known: default\)"):
+    advice = rf"no account 'other' \(known: default\).*setup_credentials --setup-{broker} --name other`"
+    with pytest.raises(AccountNotFound, match=advice):
         BrokerFactory.get_broker(broker, account="other")
 
 

@@ -37,6 +37,7 @@ SPEC = AdapterSpec(
         echoes_client_tag=False,
         refuses_duplicate_tag=False,
         unattended_login=False,
+        book_by_exchange=True,
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),
         calls_per_day=5000,

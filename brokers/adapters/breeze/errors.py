@@ -16,6 +16,7 @@ from brokers.domain.errors import (
     BrokerUnavailable,
     NotSent,
     OrderDenied,
+    OrderEnded,
     OrderOutcomeUnknown,
     OrderRejected,
     RateLimited,
@@ -179,7 +180,7 @@ def taken_order_id(reply: Reply, what: str, *, expected: str = "") -> str:
         found = tables.ORDER_ID.search(str(success.get("order_id") or "")) if isinstance(success, dict) else None
         if found is not None and (not expected or found.group() == expected):
             return found.group()
-    _raise_if_refused(reply, what)
+    _raise_if_refused(reply, what, of_order=bool(expected))
     detail = reply.words or _cause(reply)
     raise OrderOutcomeUnknown(
         f"It is not known whether Breeze took the {what} ({detail}); look it up in the order book, do not send it again.",
@@ -197,7 +198,7 @@ def _raise_never_left(reply: Reply, what: str) -> NoReturn:
     ) from reply.error
 
 
-def _raise_if_refused(reply: Reply, what: str) -> None:
+def _raise_if_refused(reply: Reply, what: str, *, of_order: bool) -> None:
     words, status = reply.words, reply.envelope.get("Status")
     if not words or reply.http_status not in tables.REFUSAL_HTTP or reply.envelope.get("Success"):
         return
@@ -215,9 +216,8 @@ def _raise_if_refused(reply: Reply, what: str) -> None:
         or tables.REFUSED.search(words)
     )
     if proven:
-        raise OrderRejected(
-            f"Breeze refused the {what}: {words}", reason=words, code=reply.code, evidence=reply.evidence
-        )
+        kind = OrderEnded if of_order and tables.ORDER_ENDED.search(words) else OrderRejected
+        raise kind(f"Breeze refused the {what}: {words}", reason=words, code=reply.code, evidence=reply.evidence)
 
 
 def _cause(reply: Reply) -> str:

@@ -139,6 +139,8 @@ REFUSED = re.compile(
     r"|^invalid (stock|exchange|product|quantity|price|action|order|validity|expiry|strike|right)",
     _ANY,
 )
+#: A change or a cancel of an order that has ended; one of the texts below.
+ORDER_ENDED = re.compile(r"\balready (been )?(executed|cancelled|rejected)\b", _ANY)
 #: ``Status`` numbers that refuse nothing: whoever answers them may have passed the order on, or has it already.
 UNPROVEN_STATUS = frozenset({408, 409, 425, 429, 499})
 #: HTTP statuses under which a well-formed refusal is believed.

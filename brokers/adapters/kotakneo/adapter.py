@@ -63,6 +63,10 @@ class NeoAPI(BrokerAdapter):
                 return order
         raise BrokerUnavailable(f"Kotak does not show order {wanted} today; read the order book, or ask again.")
 
+    def fetch_order_tags(self, broker_order_id: str, instrument: Instrument) -> frozenset[str]:
+        wanted, client = building.order_id(broker_order_id), self._session_client()
+        return parsing.tags(errors.history_rows(self._ask(lambda: client.order_history(order_id=wanted))))
+
     def fetch_trades(self) -> list[Fill]:
         return parsing.fills(self._rows(self._session_client().trade_report, "trades"), self.context.instruments)
 

@@ -8,7 +8,7 @@ proven is unknown.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, NoReturn
@@ -18,6 +18,7 @@ import httpx
 from brokers.adapters.kotakneo import SPEC
 from brokers.adapters.kotakneo.tables import (
     CODE_NO_DATA,
+    CODE_ORDER_ENDED,
     CODES_DUPLICATE_TAG,
     CODES_SESSION,
     REFUSAL_STATUSES,
@@ -29,10 +30,12 @@ from brokers.domain.errors import (
     LoginFailed,
     NotSent,
     OrderDenied,
+    OrderEnded,
     OrderOutcomeUnknown,
     OrderRejected,
     RateLimited,
     SessionExpired,
+    TagTaken,
     UnreadableReply,
 )
 from brokers.domain.evidence import WireEvidence
@@ -145,8 +148,9 @@ def mutation_ack(reply: Reply, *, what: str, order_id: str | None = None) -> Ord
     if reply.is_ok and returned and order_id in (None, returned):
         return OrderAck(broker_order_id=returned, message=reply.reason, evidence=reply.evidence)
     if _is_refusal(reply):
-        _raise_refusal(reply, what)
-    raise OrderOutcomeUnknown(
+        _raise_refusal(reply, what, of_order=order_id is not None)
+    kind = TagTaken if order_id is None and reply.code in CODES_DUPLICATE_TAG else OrderOutcomeUnknown
+    raise kind(
         f"{what} may be at Kotak ({_unproven(reply)}); it is not sent again, read the order book.",
         reason=reply.reason,
         code=reply.code,
@@ -175,6 +179,15 @@ def read_rows(reply: Reply, *, what: str) -> list[Mapping[str, Any]]:
     return rows
 
 
+def history_rows(reply: Reply) -> list[Mapping[str, Any]]:
+    """The rows of ``order_history``, which the SDK puts into one envelope more, errors included.
+
+    :raises BrokerError: as :func:`read_failure` says.
+    """
+    inner = reply.body.get("data") if isinstance(reply.body, Mapping) else None
+    return read_rows(replace(reply, body=inner) if isinstance(inner, Mapping) else reply, what="the order's history")
+
+
 def read_failure(reply: Reply, *, what: str) -> BrokerError:
     """The error of a read that failed: session, budget, or nothing known."""
     facts: dict[str, Any] = {"reason": reply.reason, "code": reply.code}
@@ -192,9 +205,9 @@ def read_failure(reply: Reply, *, what: str) -> BrokerError:
         return SessionExpired(
             f"Kotak does not accept the session for {what}; log in again.", evidence=reply.evidence, **facts
         )
-    advice = REFUSALS.get(reply.code, "try again")
+    advice = REFUSALS.get(reply.code, "Try again.")
     return BrokerUnavailable(
-        f"Kotak did not answer {what} ({_unproven(reply)}); {advice}", evidence=reply.evidence, **facts
+        f"Kotak did not answer {what} ({_unproven(reply)}). {advice}", evidence=reply.evidence, **facts
     )
 
 
@@ -240,8 +253,10 @@ def _is_refusal(reply: Reply) -> bool:
     )
 
 
-def _raise_refusal(reply: Reply, what: str) -> NoReturn:
-    kind = SessionExpired if reply.code in CODES_SESSION else OrderRejected
+def _raise_refusal(reply: Reply, what: str, *, of_order: bool) -> NoReturn:
+    kind: type[BrokerError] = SessionExpired if reply.code in CODES_SESSION else OrderRejected
+    if of_order and reply.code == CODE_ORDER_ENDED:
+        kind = OrderEnded
     raise kind(
         f"Kotak refused {what}: {reply.reason or reply.code}. {REFUSALS[reply.code]}",
         reason=reply.reason,

@@ -37,7 +37,7 @@ T = TypeVar("T")
 _PAISA = Decimal("0.01")
 #: The tag as it was sent, alone or, after a cancel, with an epoch (Kotak-neo-api-v2 issue 33).
 _TAG_AFTER_CANCEL = re.compile(r"([A-Za-z0-9]{1,20})-\d{9,}")
-_SERVER_TAG = re.compile(r".*-ADMINAPI")
+_SERVER_TAG = re.compile(r".*-ADMINAPI(-\d+)?")
 #: Persons' identities in a row; ``usrId`` has been seen to hold a PAN.
 _PRIVATE = frozenset({"actId", "usrId", "brkClnt", "locId", "EntityId", "mfdBy"})
 
@@ -67,6 +67,11 @@ def positions(rows: list[Row], instruments: InstrumentLookup, *, as_of: datetime
 def orders(rows: list[Row], instruments: InstrumentLookup) -> list[Order]:
     """The rows of ``order_report``."""
     return [_order(row, instruments) for row in rows]
+
+
+def tags(rows: list[Row]) -> frozenset[str]:
+    """Our tags out of the rows of ``order_history``, which keeps those that a change replaced."""
+    return frozenset(filter(None, (_tag(_text(row, "GuiOrdId")) for row in rows)))
 
 
 def fills(rows: list[Row], instruments: InstrumentLookup) -> list[Fill]:

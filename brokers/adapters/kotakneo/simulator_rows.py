@@ -6,8 +6,10 @@ nothing, as in the published samples and in answers seen in 2025 and 2026.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from brokers.adapters.kotakneo.simulator_orders import SEGMENT_OF, trading_symbol
@@ -123,16 +125,18 @@ def order(booked: BookedOrder, account: SimulatedAccount) -> Row:
 
 
 def history(booked: BookedOrder) -> list[Row]:
-    """One row for each state, newest first; its names differ from the book's."""
-    return [_past(booked, moment) for moment in reversed(booked.history)]
+    """One row for each state, newest first; its names differ from the book's. Each shows the tag of its time."""
+    values = [(moment.quantity, moment.price, moment.trigger_price) for moment in booked.history]
+    changes = [sum(one != other for one, other in pairwise(values[: end + 1])) for end in range(len(values))]
+    return [_past(booked, moment, count) for moment, count in zip(booked.history, changes, strict=True)][::-1]
 
 
-def _past(booked: BookedOrder, then: Moment) -> Row:
+def _past(booked: BookedOrder, then: Moment, changes: int) -> Row:
     live = then.state.is_live
     return {
         "nOrdNo": booked.order_id,
         "exchOrdId": booked.exchange_order_id or "NA",
-        "GuiOrdId": shown_tag(booked),
+        "GuiOrdId": shown_tag(replace(booked, modifications=changes, state=then.state, updated_at=then.at)),
         "ordSt": WORDS[then.state],
         "rejRsn": then.reason or "--",
         "trnsTp": booked.side.value[0],

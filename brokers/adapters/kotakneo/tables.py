@@ -71,6 +71,8 @@ CODE_NO_DATA = "5203"
 #: The tag was used before today, so the order may be there: 32 since Nov 2025 (Kotak-neo-api-v2 issue 30),
 #: 5204 before (kotak-neo-api issues 150 and 175). Both codes are used for other things too.
 CODES_DUPLICATE_TAG = frozenset({"32", "5204"})
+#: A change or a cancel of an order that is completed.
+CODE_ORDER_ENDED = "1021"
 #: The session is dead (100022), or was opened from another address than this call's (1037).
 CODES_SESSION = frozenset({"100022", "1037"})
 
@@ -81,7 +83,7 @@ REFUSALS = {
     "1007": "Kotak does not know the symbol; refresh the instruments and try again.",
     "1009": "Kotak does not accept the quantity or price; check lot and tick.",
     "1017": "Kotak does not allow this kind of order from an API; use a limit order.",
-    "1021": "The order is completed, so that it can be neither changed nor cancelled; read the order book.",
+    CODE_ORDER_ENDED: "The order is completed, so that it can be neither changed nor cancelled; read the order book.",
     "1037": "The session was opened from another address; log in again from this one.",
     "100008": (
         "Kotak does not take orders from this address or with this consumer key; "

@@ -14,6 +14,7 @@ from brokers.domain.errors import (
     BrokerError,
     BrokerUnavailable,
     NotSent,
+    OrderEnded,
     OrderOutcomeUnknown,
     OrderRejected,
     RateLimited,
@@ -93,6 +94,12 @@ def test_what_is_proven_refused_is_rejected(answer: Answer) -> None:
         adapter.place(REQUEST)
     assert raised.value.reason
     assert raised.value.evidence is not None
+
+
+def test_a_change_of_an_order_that_has_ended_is_told_from_other_refusals() -> None:
+    words = "Order cannot be changed, it is already executed, cancelled or rejected."
+    with breeze(Answer({"Status": 500, "Success": None, "Error": words})) as (adapter, _), pytest.raises(OrderEnded):
+        adapter.cancel(CANCEL)
 
 
 def test_an_order_refused_for_the_session_is_proven_refused() -> None:

@@ -18,10 +18,12 @@ from brokers.domain.errors import (
     BrokerError,
     BrokerUnavailable,
     NotSent,
+    OrderEnded,
     OrderOutcomeUnknown,
     OrderRejected,
     RateLimited,
     SessionExpired,
+    TagTaken,
     UnreadableReply,
 )
 from brokers.domain.orders import CancelRequest, OrderAck, OrderChange
@@ -168,6 +170,39 @@ def test_a_completed_order_refuses_in_kotaks_words(name: str, adapter: NeoAPI, s
     with pytest.raises(OrderRejected, match="order is completed") as caught:
         send(adapter)
     assert caught.value.code == "1021"
+    assert isinstance(caught.value, OrderEnded) == (name != "place")
+
+
+@pytest.mark.parametrize("code", [32, 5204])
+def test_a_tag_that_is_taken_is_told_from_other_doubts(code: int, adapter: NeoAPI, stub: Stub) -> None:
+    path, send = MUTATIONS["place"]
+    stub.says(path, Said(content={"stat": "Not_Ok", "stCode": code, "errMsg": "exists"}, status=400))
+    with pytest.raises(TagTaken):
+        send(adapter)
+
+
+HISTORY = "/quick/order/history"
+
+
+def test_the_history_tells_the_tags_that_an_order_had(adapter: NeoAPI, stub: Stub) -> None:
+    rows = [
+        {"GuiOrdId": tag} for tag in ("1692003432-914891-0001-ADMINAPI-1795420000", "MABC", "MABC-1795420000", "NA")
+    ]
+    stub.says(HISTORY, Said(content={"stat": "Ok", "stCode": 200, "data": rows}))
+    assert adapter.fetch_order_tags(ORDER_ID, CALL) == {"MABC"}
+
+
+@pytest.mark.parametrize("answer", [HTML, Said(content={"stat": "Ok", "stCode": 200}), Said(drop=True)])
+def test_a_history_that_cannot_be_read_is_no_empty_one(answer: Said, adapter: NeoAPI, stub: Stub) -> None:
+    stub.says(HISTORY, answer)
+    with pytest.raises(BrokerUnavailable):
+        adapter.fetch_order_tags(ORDER_ID, CALL)
+
+
+def test_a_history_refused_for_the_session_says_so(adapter: NeoAPI, stub: Stub) -> None:
+    stub.says(HISTORY, Said(content={"stat": "Not_Ok", "stCode": 100022, "errMsg": "invalid session"}, status=401))
+    with pytest.raises(SessionExpired):
+        adapter.fetch_order_tags(ORDER_ID, CALL)
 
 
 @each_mutation
@@ -265,7 +300,7 @@ def test_an_interruption_is_not_swallowed(
 def test_a_failed_read_raises_and_is_never_empty(name: str, answer: Said, adapter: NeoAPI, stub: Stub) -> None:
     path, read = READS[name]
     stub.says(path, answer)
-    with pytest.raises(BrokerUnavailable):
+    with pytest.raises(BrokerUnavailable, match=r"\.$"):
         read(adapter)
 
 
