@@ -8,6 +8,10 @@ from brokers.discovery import broker_choices
 class BrokerAccount(models.Model):
     """One account at one broker. Its secrets are the credential of the same service and name."""
 
+    class ManualTrading(models.TextChoices):
+        NONE = "NONE", "nobody places orders by hand"
+        POSSIBLE = "POSSIBLE", "people may place orders by hand"
+
     broker = models.CharField(max_length=32, choices=broker_choices)
     name = models.CharField(max_length=64, default="default", help_text="How strategies name the account.")
     is_active = models.BooleanField(default=True, help_text="Polled and allowed to trade.")
@@ -18,6 +22,21 @@ class BrokerAccount(models.Model):
     default_derivative_product = models.CharField(max_length=8, default="NRML")
     orders_per_second = models.PositiveSmallIntegerField(
         default=8, help_text="Order requests in any one second; the exchanges take 10 from one client."
+    )
+    manual_trading = models.CharField(
+        max_length=8,
+        choices=ManualTrading,
+        default=ManualTrading.POSSIBLE,
+        help_text="Whether people also place orders in this account. Where the broker echoes no tag, an order that was "
+        "possibly sent can then only be told from a person's by a person.",
+    )
+    requires_approval = models.BooleanField(
+        default=False, help_text="Every order waits for a person's approval; cancels and exits do not."
+    )
+    resend_after_absence = models.BooleanField(
+        default=False,
+        help_text="Send an order once more when it is proved that the broker does not have it, within its lifetime, "
+        "where the broker refuses a second order with the same tag.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

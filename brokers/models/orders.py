@@ -7,7 +7,13 @@ Every change of ``OrderIntent.state`` and ``OrderAttempt.outcome`` is made by
 from django.db import models
 from django.db.models import Q
 
-from brokers.domain.order_states import UNSETTLED_STATES, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import (
+    RESERVING_STATES,
+    UNSETTLED_STATES,
+    AttemptOutcome,
+    IntentKind,
+    IntentState,
+)
 from brokers.models.accounts import BrokerAccount
 
 
@@ -39,6 +45,12 @@ class OrderIntent(models.Model):
     product = models.CharField(max_length=8, blank=True)
     time_in_force = models.CharField(max_length=8, blank=True)
     reduce_only = models.BooleanField(default=False)
+    #: The caller gave the client order id. Without one, a repetition is taken for a second click.
+    has_own_key = models.BooleanField(default=True)
+    #: The plan that this is a part of, its leg and slice there, from 0.
+    plan = models.ForeignKey("OrderPlan", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
+    leg = models.PositiveSmallIntegerField(null=True, blank=True)
+    slice = models.PositiveSmallIntegerField(null=True, blank=True)
     #: The order to cancel or modify.
     target = models.ForeignKey("BrokerOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="mutations")
     state = models.CharField(
@@ -51,6 +63,12 @@ class OrderIntent(models.Model):
     not_before = models.DateTimeField()
     #: Never sent after.
     not_after = models.DateTimeField()
+    #: The order to cancel or modify as the book showed it when this was recorded.
+    target_before = models.JSONField(null=True, blank=True)
+    #: Worst-case rupees that the order may cost, set when it is armed and kept while it may be at the broker.
+    reserved_rupees = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
+    #: The kill switches' epoch at arming; nothing is sent under another one that forbids it.
+    kill_epoch = models.PositiveIntegerField(default=0)
     #: Why it is not sent yet, in one sentence.
     waiting_reason = models.CharField(max_length=500, blank=True)
     closed_reason = models.CharField(max_length=500, blank=True)
@@ -67,6 +85,7 @@ class OrderIntent(models.Model):
                 condition=Q(kind__in=[IntentKind.CANCEL, IntentKind.MODIFY]) & Q(state__in=sorted(UNSETTLED_STATES)),
                 name="one_open_mutation_per_order_and_kind",
             ),
+            models.UniqueConstraint(fields=["plan", "leg", "slice"], name="slices_are_written_once"),
             models.CheckConstraint(condition=Q(state__in=list(IntentState)), name="intent_state_is_known"),
             models.CheckConstraint(condition=Q(kind__in=list(IntentKind)), name="intent_kind_is_known"),
             models.CheckConstraint(
@@ -78,8 +97,19 @@ class OrderIntent(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["state", "not_before"], name="intent_by_state"),
+            models.Index(fields=["state", "account"], name="intent_by_state"),
             models.Index(fields=["account", "-created_at"], name="intent_by_account"),
+            models.Index(
+                # Every column that summing up what is open reads, which each order does while it is armed.
+                fields=["account", "trading_day", "kind", "reserved_rupees"],
+                condition=Q(state__in=sorted(RESERVING_STATES)),
+                name="intent_reserving",
+            ),
+            models.Index(fields=["account", "fingerprint", "-created_at"], name="intent_repeated"),
+        ]
+        permissions = [
+            ("decide_order", "Can decide what became of an order"),
+            ("approve_order", "Can approve or decline an order"),
         ]
 
     def __str__(self) -> str:
@@ -99,7 +129,8 @@ class OrderAttempt(models.Model):
     host = models.CharField(max_length=64)
     boot_id = models.CharField(max_length=64)
     pid = models.PositiveIntegerField()
-    #: Start of that process in clock ticks since boot, so that a reused pid is not mistaken for it.
+    #: Start of that process in clock ticks since boot, so that a reused pid is not mistaken for it; without /proc,
+    #: in milliseconds since the epoch.
     pid_start = models.BigIntegerField()
     session_version = models.PositiveIntegerField(default=0)
     armed_at = models.DateTimeField()
@@ -171,6 +202,8 @@ class BrokerOrder(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     placed_at = models.DateTimeField(null=True, blank=True)
     first_seen_at = models.DateTimeField()
+    #: When a reading of the book first showed it; null while only the acknowledgement says so.
+    book_seen_at = models.DateTimeField(null=True, blank=True)
     last_seen_at = models.DateTimeField()
 
     class Meta:
@@ -223,12 +256,68 @@ class OrderEvent(models.Model):
         return f"{self.intent} #{self.sequence} {self.to_state}"
 
 
+class BookRead(models.Model):
+    """One reading of a broker's book while a question was open: what absence is proved with."""
+
+    account = models.ForeignKey(BrokerAccount, on_delete=models.CASCADE, related_name="book_reads")
+    #: Version of the session it was made with; a later one than an attempt's is a fresh login.
+    session_version = models.PositiveIntegerField(default=0)
+    started_at = models.DateTimeField()
+    #: Null while it is under way, and for ever when its process died.
+    finished_at = models.DateTimeField(null=True, blank=True)
+    #: The broker answered with a book that could be read.
+    ok = models.BooleanField(default=False)
+    #: Every order known to be there was in it, and there was one: the positive control.
+    complete = models.BooleanField(default=False)
+    rows = models.PositiveIntegerField(default=0)
+    #: Net units by symbol as the positions read with it said; null when they were not read.
+    positions = models.JSONField(null=True, blank=True)
+    #: SHA-256 of what was read.
+    sha256 = models.CharField(max_length=64, blank=True)
+    #: One sentence on why it proves nothing; empty when it is complete.
+    problem = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["account", "-started_at"], name="book_read_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.started_at:%H:%M:%S} {'complete' if self.complete else 'proves nothing'}"
+
+
+class HumanDecision(models.Model):
+    """What a person decided about an intent, with what they saw. The database refuses to change or delete it."""
+
+    class Kind(models.TextChoices):
+        APPROVE = "APPROVE", "send it"
+        DECLINE = "DECLINE", "do not send it"
+        ADOPT = "ADOPT", "it is this broker order"
+        NOT_PLACED = "NOT_PLACED", "the broker does not have it"
+        RESEND = "RESEND", "send it once more"
+        DEAD = "DEAD", "its sender is gone"
+
+    intent = models.ForeignKey(OrderIntent, on_delete=models.PROTECT, related_name="decisions")
+    #: The attempt it is about; null for an approval.
+    attempt = models.ForeignKey(OrderAttempt, on_delete=models.PROTECT, null=True, blank=True, related_name="decisions")
+    kind = models.CharField(max_length=10, choices=Kind)
+    decided_by = models.CharField(max_length=150)
+    reason = models.CharField(max_length=500, blank=True)
+    #: What was on the page when it was decided.
+    evidence = models.JSONField(default=dict)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.intent} {self.kind} by {self.decided_by}"
+
+
 class OrderRateGate(models.Model):
     """The last order requests of an account, so that no second carries more than it may."""
 
     account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="order_rate")
-    #: Epoch milliseconds of the newest requests, oldest first, at most the account's limit.
+    #: Epoch milliseconds of the newest requests, oldest first, at most a minute's.
     recent_ms = models.JSONField(default=list)
+    #: IST date that ``day_count`` counts the requests of.
+    day = models.DateField(null=True, blank=True)
+    day_count = models.PositiveIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"order rate of {self.account}"
