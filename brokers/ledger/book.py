@@ -7,13 +7,16 @@ from datetime import date, datetime
 
 from django.db import transaction
 
+from brokers.alerts import raise_alert
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import TRANSITIONS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.orders import Fill, Order
 from brokers.factory import BrokerFactory
+from brokers.ledger.identity import looks_like_ours
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import BrokerAccount, BrokerOrder, OrderIntent, TradeFill
+from brokers.models import BrokerAccount, BrokerOrder, KillSwitch, OrderAttempt, OrderIntent, Scope, Severity, TradeFill
+from brokers.risk.switches import set_switch
 
 _ENDS = {
     OrderStatus.FILLED: IntentState.FILLED,
@@ -67,17 +70,20 @@ def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> 
     for row in rows:
         order = known.get(row.broker_order_id)
         if order is None:
+            if _is_of_an_earlier_day(account, row, day):
+                continue
             order = _first_seen(account, row, day, now)
             newly_filled |= row.filled_quantity > 0
         elif _differs(order, row):
             newly_filled |= row.filled_quantity > order.filled_quantity
             _update(order, row, now)
         if order.attempt is not None:
-            _follow(order.attempt.intent, order, now)
-            _follow_mutations(order, now)
-    BrokerOrder.objects.filter(
+            follow(order.attempt.intent, order, now)
+    seen = BrokerOrder.objects.filter(
         account=account, trading_day=day, broker_order_id__in=[row.broker_order_id for row in rows]
-    ).update(last_seen_at=now)
+    )
+    seen.update(last_seen_at=now)
+    seen.filter(book_seen_at__isnull=True).update(book_seen_at=now)
     return newly_filled
 
 
@@ -104,16 +110,84 @@ def apply_trades(account: BrokerAccount, fills: Iterable[Fill], now: datetime) -
     return TradeFill.objects.filter(order__in=orders.values()).count() - before
 
 
+def _is_of_an_earlier_day(account: BrokerAccount, row: Order, day: date) -> bool:
+    """Whether it is an order of ours that the broker still shows, e.g. before the day's login. Ours never wait over night."""
+    if row.placed_at is not None and trading_day(row.placed_at) >= day:
+        return False
+    earlier = BrokerOrder.objects.filter(account=account, broker_order_id=row.broker_order_id, trading_day__lt=day)
+    return earlier.exclude(origin=BrokerOrder.Origin.EXTERNAL).exists()
+
+
 def _first_seen(account: BrokerAccount, row: Order, day: date, now: datetime) -> BrokerOrder:
     """An order that the ledger has no acknowledgement of: somebody else's, or ours with a lost answer."""
     tag = row.client_tag.partition("-")[0]
-    ours = bool(tag) and OrderIntent.objects.filter(account=account, trading_day=day, client_tag=tag).exists()
+    known = bool(tag) and OrderIntent.objects.filter(account=account, trading_day=day, client_tag=tag).exists()
+    ours = known or looks_like_ours(tag)
+    with transaction.atomic():
+        order, is_new = _mirror(
+            account, row, day, now, BrokerOrder.Origin.SUSPECT if ours else BrokerOrder.Origin.EXTERNAL
+        )
+        if is_new and ours:
+            _check_tag(order, tag, known, now)
+        elif is_new and account.manual_trading == BrokerAccount.ManualTrading.NONE:
+            _tell_of_stranger(order, now)
+    return order
+
+
+def _tell_of_stranger(order: BrokerOrder, now: datetime) -> None:
+    """Where nobody trades by hand, an order that is nobody's may be one of ours that the broker made twice."""
+    may_be_one_of_ours = OrderAttempt.objects.filter(
+        intent__state__in=[IntentState.ARMED, IntentState.UNKNOWN],
+        intent__account=order.account,
+        intent__symbol=order.symbol,
+    )
+    if may_be_one_of_ours.exists():
+        return
+    raise_alert(
+        "unexplained_order",
+        f"{order.account_id}:{order.trading_day}:{order}",
+        severity=Severity.WARNING,
+        happened=f"Order {order} of {order.account}, {order.side} {order.quantity} {order.symbol}, was sent by nobody here.",
+        meaning="Nobody is said to trade there by hand, so the broker may have made one order twice.",
+        to_do="Look at it in the broker's own app and cancel it if it is too much; where people trade too, say so on "
+        "the account's page.",
+        at=now,
+        account=order.account,
+    )
+
+
+def _check_tag(order: BrokerOrder, tag: str, known: bool, now: datetime) -> None:
+    """Halt the account when an order cannot be what this ledger sent."""
+    same = BrokerOrder.objects.filter(account=order.account, trading_day=order.trading_day, client_tag__startswith=tag)
+    other = same.exclude(pk=order.pk).first()
+    if not known:
+        happened = f"Order {order} of {order.account} carries the tag {tag} of mcube, and the ledger does not know it."
+        meaning = "The ledger is older than the orders, e.g. restored from a copy, or another installation trades here."
+    elif other is not None:
+        happened = f"Orders {other} and {order} of {order.account} carry the same tag {tag}."
+        meaning = "The broker has one order twice, or somebody sent it past the ledger."
+    else:
+        return
+    set_switch(Scope.ACCOUNT, str(order.account), KillSwitch.State.HALTED, by="mcube", reason=happened, at=now)
+    raise_alert(
+        "suspect_order",
+        f"{order.account_id}:{order.trading_day}:{order}",
+        severity=Severity.CRITICAL,
+        happened=happened,
+        meaning=f"{meaning} The account is halted: only cancels are sent.",
+        to_do="Compare the broker's own app with the ledger, cancel there what is too much, then resume the account.",
+        at=now,
+        account=order.account,
+    )
+
+
+def _mirror(account: BrokerAccount, row: Order, day: date, now: datetime, origin: str) -> tuple[BrokerOrder, bool]:
     return BrokerOrder.objects.get_or_create(
         account=account,
         trading_day=day,
         broker_order_id=row.broker_order_id,
         defaults={
-            "origin": BrokerOrder.Origin.SUSPECT if ours else BrokerOrder.Origin.EXTERNAL,
+            "origin": origin,
             "exchange": row.exchange,
             "symbol": row.symbol,
             "side": row.side,
@@ -123,7 +197,7 @@ def _first_seen(account: BrokerAccount, row: Order, day: date, now: datetime) ->
             "last_seen_at": now,
             **_mirrored(row),
         },
-    )[0]
+    )
 
 
 def _mirrored(row: Order) -> dict[str, object]:
@@ -156,12 +230,12 @@ def _update(order: BrokerOrder, row: Order, now: datetime) -> None:
         setattr(order, name, value)
 
 
-def _follow(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:
-    """Move a placed intent to where its order ended."""
+def follow(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:
+    """Move a placed intent to where its order ended, and the cancels and changes of that order with it."""
     end = _ENDS.get(OrderStatus(order.status))
-    if end is None or (IntentState(intent.state), end) not in TRANSITIONS:
-        return
-    _end(intent, end, order.reason or f"the book says {order.broker_status or order.status}", now)
+    if end is not None and (IntentState(intent.state), end) in TRANSITIONS:
+        _end(intent, end, order.reason or f"the book says {order.broker_status or order.status}", now)
+    _follow_mutations(order, now)
 
 
 def _follow_mutations(order: BrokerOrder, now: datetime) -> None:
@@ -170,17 +244,18 @@ def _follow_mutations(order: BrokerOrder, now: datetime) -> None:
         status = OrderStatus(order.status)
         if mutation.kind == IntentKind.CANCEL and status is OrderStatus.CANCELLED:
             _end(mutation, IntentState.DONE, "the book says cancelled", now)
-        elif mutation.kind == IntentKind.MODIFY and _shows(order, mutation):
+        elif mutation.kind == IntentKind.MODIFY and shows(order, mutation):
             _end(mutation, IntentState.DONE, "the book shows the new values", now)
         elif status.is_terminal:
             _end(mutation, IntentState.REJECTED, f"too late: the order was {status.lower()} first", now)
 
 
-def _shows(order: BrokerOrder, mutation: OrderIntent) -> bool:
+def shows(order: BrokerOrder, mutation: OrderIntent) -> bool:
+    """Whether the order has the values that a change is to give it."""
     price = mutation.limit_price
     if price is None:
         # Changed to a market order: what was sent is the price that protects it.
-        price = mutation.attempts.get(outcome=AttemptOutcome.ACKED).sent_price
+        price = mutation.attempts.exclude(outcome__in=[AttemptOutcome.NOT_SENT, AttemptOutcome.VOID]).get().sent_price
     return (
         order.quantity == mutation.quantity
         and order.limit_price == price

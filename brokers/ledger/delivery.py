@@ -1,9 +1,10 @@
 """Sends a recorded intent, at most once: gate, arm, send, classify, settle.
 
-1. Gate: mode, account, market hours, lifetime, session, call budget. Nothing is written for what may pass.
-2. Arm: one transaction that takes the intent by compare-and-set, writes the attempt and takes the
-   order-rate token. It is committed before the first byte.
-3. Send: no transaction is open. The last gate, just before the first byte, checks the send deadline.
+1. Gate: what ``brokers.risk.gate`` asks before arming, session, call budget. Nothing is written for what may pass.
+2. Arm: one transaction that holds the order against what is open, takes the intent by compare-and-set and
+   writes the attempt. It is committed before the first byte.
+3. Send: no transaction is open. The last gate, just before the first byte, checks the send deadline and
+   the kill switches.
 4. Settle: one transaction writes what is proven. What is not proven is UNKNOWN.
 
 Delivering an intent again finds it no longer READY and does nothing.
@@ -16,29 +17,29 @@ import logging
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from brokers import barrier
 from brokers.clock import configured_clock
-from brokers.domain.enums import Exchange, Mode, OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import (
     BrokerError,
     CredentialsNotFound,
-    MarketClosed,
     NotSent,
     OrderDenied,
     RateLimited,
     SDKMissing,
 )
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
-from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
+from brokers.domain.orders import CancelRequest
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
-from brokers.ledger import fencing, pricing, queries, rate
+from brokers.ledger import fencing, queries
 from brokers.ledger.operations import lapse
 from brokers.ledger.settlement import SESSION_REFUSED, TRY_AGAIN, acked, classify, interrupted, settle
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import BrokerOrder, OrderAttempt, OrderIntent
+from brokers.models import OrderAttempt, OrderIntent
+from brokers.risk import gate
+from brokers.risk.operation import Operation, operation_of
 from brokers.wire import CONNECT_SECONDS
 
 log = logging.getLogger("brokers.ledger")
@@ -52,8 +53,6 @@ LOOK_ALIKE_AGAIN = timedelta(seconds=5)
 
 #: An attempt of one of these may be at the broker, or on its way.
 UNRESOLVED = (AttemptOutcome.ARMED, AttemptOutcome.UNKNOWN)
-
-Operation = OrderRequest | OrderChange | CancelRequest
 
 
 class LookAlike(NotSent):
@@ -83,14 +82,19 @@ def try_to_deliver(intent_id: int) -> tuple[OrderIntent, Exception | None]:
         return intent, None
     try:
         gateway = BrokerFactory.get_broker(intent.account.broker, intent.account.name)
-        _gate(intent, gateway)
+        gate.check_now(intent, gateway)
+        if intent.kind != IntentKind.CANCEL:
+            barrier.check(intent.account, now)
         if intent.waiting_reason:
             _check_turn(intent, now)
-        operation = _build(intent, gateway)
+        operation = operation_of(intent, gateway)
+        clearance = gate.check_order(intent, operation, gateway)
         session_version = gateway.prepare_send()
-        attempt = _arm(intent, operation, session_version, clock.now())
+        # From before the attempt's times are taken: what arming takes, or a pause after it, is not given on top.
+        deadline = clock.monotonic() + SEND_SECONDS
+        attempt = _arm(intent, operation, clearance, session_version, clock.now())
     except OrderDenied as error:
-        _deny(intent, error.message, now)
+        _deny(intent, error, now)
         return intent, None
     except RateLimited as error:
         _postpone(intent, error.message, now + error.retry_after)
@@ -104,25 +108,7 @@ def try_to_deliver(intent_id: int) -> tuple[OrderIntent, Exception | None]:
     except StaleIntent:
         intent.refresh_from_db()
         return intent, None
-    return _send(intent, attempt, operation, gateway), None
-
-
-def _gate(intent: OrderIntent, gateway: BrokerGateway) -> None:
-    """Refuse what must not be sent now.
-
-    :raises OrderDenied: with the sentence that goes into the row.
-    """
-    if intent.mode != settings.MODE.value:
-        raise OrderDenied(f"The order was recorded in {intent.mode} mode, and this installation runs {settings.MODE}.")
-    if settings.MODE is not Mode.SIMULATED:
-        raise OrderDenied(
-            f"Orders in {settings.MODE} mode are refused by this version: live needs the start-up barrier and paper its "
-            "simulated fills, and neither is built yet. Nothing was sent."
-        )
-    if intent.kind != IntentKind.CANCEL and not intent.account.is_active:
-        raise OrderDenied(f"Account {intent.account} is paused; resume it in the admin. Cancels still go.")
-    if intent.kind == IntentKind.PLACE and not gateway.calendar.is_open(Exchange(intent.exchange)):
-        raise MarketClosed(gateway.calendar.why_closed(Exchange(intent.exchange)))
+    return _send(intent, attempt, operation, gateway, deadline), None
 
 
 def _check_turn(intent: OrderIntent, now: datetime) -> None:
@@ -131,72 +117,28 @@ def _check_turn(intent: OrderIntent, now: datetime) -> None:
     :raises RateLimited: the account's order rate is still used up.
     :raises NotSent: the look-alike is still unresolved.
     """
-    rate.check(intent.account, now)
+    gate.check_turn(intent, now)
     if intent.limit_price is not None:
         key = _match_key(intent, intent.limit_price)
         if OrderAttempt.objects.filter(match_key=key, outcome__in=UNRESOLVED).exists():
             raise LookAlike(intent.waiting_reason)
 
 
-def _build(intent: OrderIntent, gateway: BrokerGateway) -> Operation:
-    """The domain's words for the intent. A market order is priced here, from a fresh quote.
-
-    :raises OrderDenied: it cannot be priced, or breaks a rule of today's instrument.
-    """
-    instrument = gateway.resolve(intent.symbol, intent.exchange)
-    if intent.kind == IntentKind.CANCEL:
-        return CancelRequest(broker_order_id=_target(intent).broker_order_id, instrument=instrument)
-    order_type, price = OrderType(intent.order_type), intent.limit_price
-    if order_type is OrderType.MARKET:
-        quote = gateway.quote(instrument, urgent=True)
-        price = pricing.protected_limit(instrument, Side(intent.side), quote)
-        order_type = OrderType.LIMIT
-    if price is None:
-        raise OrderDenied(f"{intent} has no price.")
-    instrument.check_quantity(intent.quantity)
-    instrument.check_price(price)
-    if intent.kind == IntentKind.MODIFY:
-        return OrderChange(
-            broker_order_id=_target(intent).broker_order_id,
-            instrument=instrument,
-            quantity=intent.quantity,
-            order_type=order_type,
-            limit_price=price,
-            trigger_price=intent.trigger_price,
-            time_in_force=TimeInForce(intent.time_in_force),
-        )
-    return OrderRequest(
-        client_order_id=intent.client_order_id,
-        client_tag=intent.client_tag,
-        instrument=instrument,
-        side=Side(intent.side),
-        quantity=intent.quantity,
-        order_type=order_type,
-        limit_price=price,
-        trigger_price=intent.trigger_price,
-        time_in_force=TimeInForce(intent.time_in_force),
-        product=Product(intent.product),
-    )
-
-
-def _target(intent: OrderIntent) -> BrokerOrder:
-    if intent.target is None:
-        raise OrderDenied(f"{intent} names no order.")
-    return intent.target
-
-
-def _arm(intent: OrderIntent, operation: Operation, session_version: int, now: datetime) -> OrderAttempt:
+def _arm(
+    intent: OrderIntent, operation: Operation, clearance: gate.Clearance, session_version: int, now: datetime
+) -> OrderAttempt:
     """Take the intent for this process, in one transaction.
 
     :raises StaleIntent: another process took it.
     :raises LookAlike: an order that looks the same is unresolved; this one waits.
-    :raises RateLimited: the account's order rate is used up for this second.
+    :raises RateLimited: an order rate is used up for now.
+    :raises OrderDenied: it does not go together with what is open, or a kill switch was set meanwhile.
     """
     price = operation.limit_price if not isinstance(operation, CancelRequest) else None
     sender = fencing.this_process()
     try:
         with transaction.atomic(durable=True):
-            rate.take(intent.account, now)
+            now, kill_epoch = gate.check_while_arming(intent, clearance, now)
             # Only a fresh intent is at version 0, and it has no attempt yet.
             number = 1 if intent.version == 0 else intent.attempts.count() + 1
             move(
@@ -206,6 +148,8 @@ def _arm(intent: OrderIntent, operation: Operation, session_version: int, now: d
                 cause=f"attempt {number} armed",
                 at=now,
                 waiting_reason="",
+                kill_epoch=kill_epoch,
+                reserved_rupees=clearance.rupees,
             )
             return OrderAttempt.objects.create(
                 intent=intent,
@@ -244,17 +188,23 @@ def _match_key(intent: OrderIntent, price: Decimal | None) -> str:
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
 
 
-def _send(intent: OrderIntent, attempt: OrderAttempt, operation: Operation, gateway: BrokerGateway) -> OrderIntent:
+def _send(
+    intent: OrderIntent, attempt: OrderAttempt, operation: Operation, gateway: BrokerGateway, deadline: float
+) -> OrderIntent:
     clock = gateway.clock
-    deadline = clock.monotonic() + SEND_SECONDS
 
     def last_gate() -> None:
+        # The database may be slow to answer, so that time is looked at last.
+        gate.check_before_first_byte(intent)
         if clock.monotonic() >= deadline:
             raise NotSent(f"{intent} was not sent: its send deadline of {SEND_SECONDS:g} s had passed.")
         if clock.now() > intent.not_after:
             raise NotSent(f"{intent} was not sent: its time had run out by {intent.not_after.isoformat()}.")
 
-    with gateway.sending(before_first_byte=last_gate, total_seconds=ANSWER_SECONDS) as trace:
+    with (
+        fencing.sending(attempt),
+        gateway.sending(before_first_byte=last_gate, total_seconds=ANSWER_SECONDS) as trace,
+    ):
         try:
             ack = gateway.transmit(operation)
             trace.raise_interruption()
@@ -270,9 +220,11 @@ def _send(intent: OrderIntent, attempt: OrderAttempt, operation: Operation, gate
     return intent
 
 
-def _deny(intent: OrderIntent, reason: str, now: datetime) -> None:
+def _deny(intent: OrderIntent, error: OrderDenied, now: datetime) -> None:
+    reason = error.message
     try:
         with transaction.atomic():
+            gate.note_refusal(intent, error, now)
             move(intent, IntentState.DENIED, actor=Actor.SENDER, cause=reason, at=now, closed_reason=reason[:500])
     except StaleIntent:
         intent.refresh_from_db()

@@ -22,17 +22,19 @@ from brokers.domain.errors import IdempotencyConflict, OrderDenied
 from brokers.domain.inputs import Price, parse_or_deny, rupees, units
 from brokers.domain.order_states import LIVE_STATES, UNSETTLED_STATES, Actor, IntentKind, IntentState
 from brokers.factory import find_account
-from brokers.ledger import queries, rules
-from brokers.ledger.identity import client_tag, fingerprint_of
+from brokers.ledger import queries
+from brokers.ledger.identity import check_words, fingerprint_of, unsaved_intent
 from brokers.ledger.transitions import StaleIntent, create, move
 from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
+from brokers.risk import exposure, limits, rules
 
 #: An order found later than this is not what the strategy meant any more.
 ENTRY_LIFETIME = timedelta(seconds=30)
 EXIT_LIFETIME = timedelta(seconds=120)
+#: A person takes longer than a price stays good, which is why both are looked at again when one approves.
+APPROVAL_LIFETIME = timedelta(minutes=5)
 #: A ring that was not answered after this long is given again.
 RING_AGAIN_AFTER = timedelta(seconds=2)
-MAX_KEY_LENGTH = 64
 
 
 def record_place(
@@ -52,30 +54,30 @@ def record_place(
     strategy: str = "",
     not_after: datetime | None = None,
     reduce_only: bool = False,
+    has_own_key: bool = True,
 ) -> OrderIntent:
     """Record an order, or return the one recorded under the same client order id.
 
-    ``quantity`` in units, prices in rupees a unit; ``not_after`` is aware, market time, and of today.
+    ``quantity`` in units, prices in rupees a unit; ``not_after`` is aware, market time, and of today. Where
+    ``has_own_key`` is false the client order id was made up for this call, and a repetition is a second click.
 
-    :raises OrderDenied: the order breaks a rule of the instrument or the broker; nothing is recorded.
+    :raises OrderDenied: it breaks a rule of the instrument or the broker, or repeats another; nothing is recorded.
     :raises IdempotencyConflict: the client order id stands for another order, or for one of another day.
     """
-    spec, row = spec_of(broker), find_account(spec_of(broker).name, account)
-    instrument = instruments.lookup().resolve(symbol, parse_or_deny(Exchange, exchange) if exchange else None)
-    kind = parse_or_deny(OrderType, order_type)
-    content = {
-        "exchange": instrument.exchange.value,
-        "symbol": instrument.symbol,
-        "side": parse_or_deny(Side, side).value,
-        "quantity": units(quantity),
-        "order_type": kind.value,
-        "limit_price": rupees(limit_price, "Price"),
-        "trigger_price": rupees(trigger_price, "Trigger price"),
-        "product": rules.product_of(row, instrument, product).value,
-        "time_in_force": parse_or_deny(TimeInForce, time_in_force).value,
-        "reduce_only": reduce_only,
-    }
-    rules.check_order(spec, instrument, content, trading_day(configured_clock().now()))
+    row = find_account(spec_of(broker).name, account)
+    content = place_content(
+        row,
+        symbol=symbol,
+        side=side,
+        quantity=quantity,
+        order_type=order_type,
+        limit_price=limit_price,
+        trigger_price=trigger_price,
+        exchange=exchange,
+        product=product,
+        time_in_force=time_in_force,
+        reduce_only=reduce_only,
+    )
     return _record(
         row,
         IntentKind.PLACE,
@@ -83,8 +85,43 @@ def record_place(
         content,
         strategy=strategy,
         not_after=not_after,
-        lifetime=EXIT_LIFETIME if reduce_only else ENTRY_LIFETIME,
+        has_own_key=has_own_key,
     )
+
+
+def place_content(
+    account: BrokerAccount,
+    *,
+    symbol: str,
+    side: str,
+    quantity: int,
+    order_type: str,
+    limit_price: Price,
+    trigger_price: Price,
+    exchange: str | None,
+    product: str | None,
+    time_in_force: str,
+    reduce_only: bool,
+) -> dict[str, Any]:
+    """An order in the ledger's words, by the names of its columns.
+
+    :raises OrderDenied: it breaks a rule of the instrument or the broker.
+    """
+    instrument = instruments.lookup().resolve(symbol, parse_or_deny(Exchange, exchange) if exchange else None)
+    content = {
+        "exchange": instrument.exchange.value,
+        "symbol": instrument.symbol,
+        "side": parse_or_deny(Side, side).value,
+        "quantity": units(quantity),
+        "order_type": parse_or_deny(OrderType, order_type).value,
+        "limit_price": rupees(limit_price, "Price"),
+        "trigger_price": rupees(trigger_price, "Trigger price"),
+        "product": rules.product_of(account, instrument, product).value,
+        "time_in_force": parse_or_deny(TimeInForce, time_in_force).value,
+        "reduce_only": reduce_only,
+    }
+    rules.check_order(spec_of(account.broker), instrument, content, trading_day(configured_clock().now()))
+    return content
 
 
 def record_cancel(
@@ -113,7 +150,6 @@ def record_cancel(
             strategy=strategy,
             target=target,
             not_after=not_after,
-            lifetime=EXIT_LIFETIME,
         )
     except _MutationOpen as open_one:
         return open_one.intent
@@ -162,7 +198,6 @@ def record_modify(
             strategy=strategy,
             target=target,
             not_after=not_after,
-            lifetime=ENTRY_LIFETIME,
             fingerprint={"target": broker_order_id, **_given(wanted)},
         )
     except _MutationOpen as open_one:
@@ -184,9 +219,11 @@ def withdraw(intent: OrderIntent, *, cause: str) -> bool:
 def sweep(limit: int = 500) -> list[OrderIntent]:
     """Let lapse what is too old to send; return recorded intents whose ring may have been lost."""
     now = configured_clock().now()
-    ready = OrderIntent.objects.filter(state=IntentState.READY, mode=settings.MODE.value).select_related("account")
-    for intent in ready.filter(not_after__lt=now)[:limit]:
-        lapse(intent, now, Actor.SWEEPER)
+    unsent = OrderIntent.objects.filter(mode=settings.MODE.value).select_related("account")
+    ready = unsent.filter(state=IntentState.READY)
+    for waiting_for in (ready, unsent.filter(state=IntentState.AWAITING_APPROVAL)):
+        for intent in waiting_for.filter(not_after__lt=now)[:limit]:
+            lapse(intent, now, Actor.SWEEPER)
     waiting = ready.filter(not_before__lte=now, not_after__gte=now, updated_at__lte=now - RING_AGAIN_AFTER)
     return list(waiting.order_by("created_at")[:limit])
 
@@ -216,35 +253,35 @@ def _record(
     content: dict[str, Any],
     *,
     strategy: str,
-    lifetime: timedelta,
     not_after: datetime | None,
     target: BrokerOrder | None = None,
     fingerprint: dict[str, Any] | None = None,
+    has_own_key: bool = True,
 ) -> OrderIntent:
     key = str(client_order_id)
     now = configured_clock().now()
-    _check_words(key, strategy)
+    check_words(key, strategy)
     if not_after is not None:
-        _check_lifetime(not_after, now)
+        check_lifetime(not_after, now)
     if fingerprint is None:
         fingerprint = {"target": target.broker_order_id} if target else content
-    intent = OrderIntent(
-        account=account,
-        kind=kind,
+    lifetime = EXIT_LIFETIME if kind == IntentKind.CANCEL or content["reduce_only"] else ENTRY_LIFETIME
+    is_asked_about = account.requires_approval and kind != IntentKind.CANCEL and not content["reduce_only"]
+    intent = unsaved_intent(
+        account,
+        kind,
+        key,
+        content,
+        fingerprint=fingerprint,
         strategy=strategy,
-        client_order_id=key,
-        fingerprint=fingerprint_of(kind, fingerprint),
-        client_tag=client_tag(account, key),
-        mode=settings.MODE.value,
-        trading_day=trading_day(now),
         target=target,
-        state=IntentState.READY,
-        not_before=now,
-        not_after=not_after or now + lifetime,
-        created_at=now,
-        updated_at=now,
-        **content,
+        target_before=_shown(target) if target else None,
+        has_own_key=has_own_key,
+        state=IntentState.AWAITING_APPROVAL if is_asked_about else IntentState.READY,
+        not_after=not_after or now + (APPROVAL_LIFETIME if is_asked_about else lifetime),
+        now=now,
     )
+    exposure.check_repetition(intent, limits.of(account, strategy, intent.symbol), now)
     try:
         with transaction.atomic():
             create(intent, cause=f"{kind.lower()} recorded", at=now)
@@ -259,16 +296,7 @@ def _record(
     return intent
 
 
-def _check_words(key: str, strategy: str) -> None:
-    if not key or len(key) > MAX_KEY_LENGTH or not key.isprintable():
-        raise OrderDenied(f"Client order id {key[:80]!r} is not 1 to {MAX_KEY_LENGTH} printable characters.")
-    if not isinstance(strategy, str) or len(strategy) > MAX_KEY_LENGTH or not strategy.isprintable():
-        raise OrderDenied(
-            f"Strategy {str(strategy)[:80]!r} is not a name of at most {MAX_KEY_LENGTH} printable characters."
-        )
-
-
-def _check_lifetime(not_after: datetime, now: datetime) -> None:
+def check_lifetime(not_after: datetime, now: datetime) -> None:
     """An intent belongs to one trading day, and so does the book in which it is followed."""
     if not isinstance(not_after, datetime):
         raise OrderDenied(f"not_after {not_after!r} is not a time; give an aware datetime.")
@@ -339,7 +367,15 @@ def _of_target(target: BrokerOrder) -> dict[str, Any]:
         "trigger_price": target.trigger_price,
         "product": target.product,
         "time_in_force": TimeInForce.DAY.value,
+        "reduce_only": target.attempt is not None and target.attempt.intent.reduce_only,
     }
+
+
+def _shown(target: BrokerOrder) -> dict[str, str | None]:
+    """The order as the book shows it now, as text."""
+    names = ("status", "filled_quantity", "quantity", "limit_price", "trigger_price")
+    values = {name: getattr(target, name) for name in names}
+    return {name: str(value) if value is not None else None for name, value in values.items()}
 
 
 def _changed(target: BrokerOrder, wanted: dict[str, Any]) -> dict[str, Any]:

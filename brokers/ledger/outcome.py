@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from brokers.clock import configured_clock
-from brokers.domain.errors import NotSent, OrderDenied, OrderOutcomeUnknown, OrderRejected
-from brokers.domain.order_states import IntentKind, IntentState
+from brokers.clock import IST, configured_clock
+from brokers.domain.errors import ApprovalNeeded, NotSent, OrderDenied, OrderOutcomeUnknown, OrderRejected
+from brokers.domain.order_states import OPEN_QUESTIONS, IntentKind, IntentState
 from brokers.ledger.delivery import ANSWER_SECONDS, SEND_SECONDS, try_to_deliver
 from brokers.ledger.operations import withdraw
 from brokers.models import OrderIntent
@@ -17,6 +17,7 @@ POLL_SECONDS = 0.05
 def wait_for(intent_id: int, *, wait: Callable[[float], None], monotonic: Callable[[], float]) -> str:
     """Deliver the intent from here, or follow the process that does; return the broker's order id.
 
+    :raises ApprovalNeeded: it waits for a person's approval, and is sent then; do not send it again.
     :raises OrderDenied: refused here; nothing was sent.
     :raises LoginFailed, BrokerUnavailable, CredentialsNotFound: there is no session or no price; the intent
         was taken back, nothing was sent.
@@ -43,7 +44,12 @@ def wait_for(intent_id: int, *, wait: Callable[[float], None], monotonic: Callab
 
 
 def _told(intent: OrderIntent) -> str:
-    if intent.state in (IntentState.UNKNOWN, IntentState.ARMED):
+    if intent.state == IntentState.AWAITING_APPROVAL:
+        raise ApprovalNeeded(
+            f"The order waits for approval in the admin as client order id {intent.client_order_id}, until "
+            f"{intent.not_after.astimezone(IST):%H:%M:%S} IST; it is sent when a person approves it."
+        )
+    if intent.state == IntentState.ARMED or intent.state in OPEN_QUESTIONS:
         raise OrderOutcomeUnknown(
             f"Order {intent.client_order_id} of {intent.symbol} may be at the broker; do not send it again. "
             "Look it up with client order id in the admin, or in the broker's own app.",
@@ -51,7 +57,7 @@ def _told(intent: OrderIntent) -> str:
         )
     if intent.state == IntentState.DENIED:
         raise OrderDenied(intent.closed_reason)
-    if intent.state in (IntentState.LAPSED, IntentState.WITHDRAWN):
+    if intent.state in (IntentState.LAPSED, IntentState.WITHDRAWN, IntentState.NOT_PLACED):
         raise NotSent(
             " ".join(filter(None, [intent.waiting_reason, f"The order was not sent: {intent.closed_reason}"]))
         )

@@ -9,13 +9,22 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from brokers.alerts import raise_alert
 from brokers.domain.enums import OrderStatus, OrderType
-from brokers.domain.errors import BrokerError, NotSent, OrderDenied, OrderRejected, SessionExpired
+from brokers.domain.errors import (
+    BrokerError,
+    NotSent,
+    OrderDenied,
+    OrderEnded,
+    OrderRejected,
+    SessionExpired,
+    TagTaken,
+)
 from brokers.domain.evidence import WireEvidence
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.orders import OrderAck
 from brokers.ledger.transitions import StaleIntent, move, wire_evidence
-from brokers.models import BrokerOrder, OrderAttempt, OrderIntent
+from brokers.models import BrokerOrder, OrderAttempt, OrderIntent, Severity
 from brokers.wire import WireTrace
 
 log = logging.getLogger("brokers.ledger")
@@ -26,6 +35,8 @@ TRY_AGAIN = timedelta(seconds=1)
 MAX_TRIES = 3
 #: ``Settlement.code`` of a refusal that only says that the session is not valid.
 SESSION_REFUSED = "session"
+#: ``Settlement.code`` of an answer that says that the broker has an order with this tag.
+TAG_TAKEN = "tag taken"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +57,17 @@ def classify(error: BrokerError, trace: WireTrace) -> Settlement:
     outcome, state = AttemptOutcome.UNKNOWN, IntentState.UNKNOWN
     if isinstance(error, (NotSent, OrderDenied, SessionExpired)) and not trace.left_this_machine:
         outcome, state = AttemptOutcome.NOT_SENT, IntentState.READY
+    elif isinstance(error, OrderEnded):
+        # The request was refused; whether its goal is reached, the book tells.
+        outcome, state = AttemptOutcome.REFUSED, IntentState.WORKING
     elif isinstance(error, (SessionExpired, OrderRejected)):
         outcome, state = AttemptOutcome.REFUSED, IntentState.REFUSED
+    codes = {SessionExpired: SESSION_REFUSED, TagTaken: TAG_TAKEN}
     return Settlement(
         outcome=outcome,
         state=state,
         cause=error.message,
-        code=SESSION_REFUSED if isinstance(error, SessionExpired) else error.code,
+        code=codes.get(type(error), error.code),
         text=error.reason or error.message,
         evidence=error.evidence or (trace.last.evidence() if trace.last else None),
     )
@@ -82,44 +97,90 @@ def interrupted(error: BaseException, trace: WireTrace) -> Settlement:
 def settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: datetime) -> None:
     """Write what is proven, in one transaction.
 
-    :raises StaleIntent: the attempt is no longer armed; somebody judged it first.
+    An acknowledgement that comes after the attempt was called UNKNOWN is stronger evidence than that, and counts.
+    Any other answer to an attempt that somebody has judged changes nothing; ``intent`` is brought up to date.
     """
-    evidence = result.evidence
-    with transaction.atomic():
-        if result.outcome is AttemptOutcome.ACKED and intent.kind == IntentKind.PLACE:
-            result = _mirrored(intent, attempt, result, now)
-        changed = OrderAttempt.objects.filter(pk=attempt.pk, outcome=AttemptOutcome.ARMED).update(
-            outcome=result.outcome,
-            first_byte_at=evidence.first_byte_at if evidence else None,
-            finished_at=evidence.finished_at if evidence else None,
-            http_status=evidence.http_status if evidence else None,
-            exceptions=",".join(evidence.exceptions)[:300] if evidence else "",
-            body_sha256=evidence.body_sha256 if evidence else "",
-            reply_code=result.code[:32],
-            reply_text=result.text[:500],
-        )
-        if changed != 1:
-            raise StaleIntent(f"{attempt} was judged by somebody else before its answer was written.")
-        changes: dict[str, Any] = {"closed_reason": result.cause[:500]} if result.state is IntentState.REFUSED else {}
-        state = result.state
-        if result.outcome is AttemptOutcome.NOT_SENT and attempt.number >= MAX_TRIES:
-            state = IntentState.LAPSED
-            changes = {"closed_reason": f"Not sent in {MAX_TRIES} tries. {result.cause}"[:500]}
-        elif result.outcome is AttemptOutcome.NOT_SENT:
-            changes = {"waiting_reason": result.cause[:500], "not_before": now + TRY_AGAIN}
-        move(
-            intent,
-            state,
-            actor=Actor.SENDER,
-            cause=result.cause,
-            at=now,
-            evidence=wire_evidence(evidence),
-            **changes,
-        )
-    attempt.outcome = result.outcome
+    try:
+        with transaction.atomic():
+            if result.outcome is AttemptOutcome.ACKED and intent.kind == IntentKind.PLACE:
+                result = _mirrored(intent, attempt, result, now)
+            outcome, state, changes = _where_to(intent, attempt, result, now)
+            _judge(intent, attempt, outcome, result)
+            evidence = wire_evidence(result.evidence)
+            move(intent, state, actor=Actor.SENDER, cause=result.cause, at=now, evidence=evidence, **changes)
+    except StaleIntent:
+        intent.refresh_from_db()
+        _note_late_answer(intent, attempt, result, now)
+        return
+    attempt.outcome = outcome
     log.info(
         "attempt settled",
-        extra={"intent": intent.pk, "client_order_id": intent.client_order_id, "outcome": str(result.outcome)},
+        extra={"intent": intent.pk, "client_order_id": intent.client_order_id, "outcome": str(outcome)},
+    )
+
+
+def _where_to(
+    intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: datetime
+) -> tuple[AttemptOutcome, IntentState, dict[str, Any]]:
+    """Outcome, state and columns, after the rules for sending again."""
+    again: dict[str, Any] = {"waiting_reason": result.cause[:500], "not_before": now + TRY_AGAIN}
+    if result.outcome is AttemptOutcome.NOT_SENT:
+        if attempt.number >= MAX_TRIES:
+            reason = f"Not sent in {MAX_TRIES} tries. {result.cause}"[:500]
+            return result.outcome, IntentState.LAPSED, {"closed_reason": reason}
+        return result.outcome, result.state, again
+    refused = result.state is IntentState.REFUSED or (
+        # Only a cancel or a change can be refused and have its goal reached all the same.
+        result.outcome is AttemptOutcome.REFUSED and intent.kind == IntentKind.PLACE
+    )
+    if not refused:
+        return result.outcome, result.state, {}
+    if result.code == SESSION_REFUSED and now + TRY_AGAIN <= intent.not_after:
+        refused_before = intent.attempts.filter(outcome=AttemptOutcome.VOID, reply_code=SESSION_REFUSED)
+        if not refused_before.exists():
+            return AttemptOutcome.VOID, IntentState.READY, again
+    return result.outcome, IntentState.REFUSED, {"closed_reason": result.cause[:500]}
+
+
+def _judge(intent: OrderIntent, attempt: OrderAttempt, outcome: AttemptOutcome, result: Settlement) -> None:
+    """Write the attempt's outcome.
+
+    :raises StaleIntent: it has one already.
+    """
+    evidence = result.evidence
+    values: dict[str, Any] = {
+        "outcome": outcome,
+        "first_byte_at": evidence.first_byte_at if evidence else None,
+        "finished_at": evidence.finished_at if evidence else None,
+        "http_status": evidence.http_status if evidence else None,
+        "exceptions": ",".join(evidence.exceptions)[:300] if evidence else "",
+        "body_sha256": evidence.body_sha256 if evidence else "",
+        "reply_code": result.code[:32],
+        "reply_text": result.text[:500],
+    }
+    row = OrderAttempt.objects.filter(pk=attempt.pk)
+    if row.filter(outcome=AttemptOutcome.ARMED).update(**values):
+        return
+    intent.refresh_from_db()
+    late = outcome is AttemptOutcome.ACKED and intent.state == IntentState.UNKNOWN
+    if not late or not row.filter(outcome=AttemptOutcome.UNKNOWN).update(**values):
+        raise StaleIntent(f"{attempt} was judged by somebody else before its answer was written.")
+
+
+def _note_late_answer(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: datetime) -> None:
+    """Tell a person of an order that the broker took after it was given up."""
+    if result.outcome is not AttemptOutcome.ACKED or BrokerOrder.objects.filter(attempt=attempt).exists():
+        return
+    raise_alert(
+        "late_answer",
+        str(attempt.pk),
+        severity=Severity.CRITICAL,
+        happened=f"The broker took {intent} as order {result.broker_order_id} after it was judged to be {intent.state}.",
+        meaning="The order is at the broker, and the ledger does not follow it.",
+        to_do="Look at the order in the broker's own app, then adopt it on the intent's page or cancel it there.",
+        at=now,
+        account=intent.account,
+        intent=intent,
     )
 
 

@@ -8,21 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from brokers.alerts import close_alert, raise_alert
 from brokers.domain.evidence import WireEvidence
-from brokers.domain.order_states import Actor, IntentState, check_transition
-from brokers.models import OrderEvent, OrderIntent
+from brokers.domain.order_states import Actor, IntentState, check_initial, check_transition
+from brokers.models import OrderEvent, OrderIntent, Severity
+
+#: What people are told of an intent while it is in a state, and need not be called for any more after it.
+ALERTS_OF = {IntentState.UNKNOWN: "unknown", IntentState.NEEDS_HUMAN: "needs_human"}
+#: An exit that ends in one of these leaves a position open that somebody wanted closed.
+NOT_TAKEN = frozenset({IntentState.DENIED, IntentState.LAPSED, IntentState.REFUSED, IntentState.REJECTED})
 
 
 class StaleIntent(Exception):
     """Somebody else moved the intent first."""
 
 
-def create(intent: OrderIntent, *, cause: str, at: datetime) -> None:
-    """Insert a new intent with its first event. Call inside a transaction."""
-    event = _build(intent, "", intent.state, Actor.CALLER, cause, {}, at)
+def create(intent: OrderIntent, *, cause: str, at: datetime, actor: Actor = Actor.CALLER) -> None:
+    """Insert a new intent with its first event. Call inside a transaction.
+
+    :raises IllegalTransition: an intent may not begin in its state.
+    """
+    check_initial(IntentState(intent.state), actor)
+    event = _build(intent, "", intent.state, actor, cause, {}, at)
     intent.last_event_hash = event.hash
     intent.save(force_insert=True)
     event.intent = intent
@@ -62,6 +72,25 @@ def move(
     intent.state, intent.last_event_hash, intent.updated_at = new, event.hash, at
     for name, value in changes.items():
         setattr(intent, name, value)
+    if old in ALERTS_OF:
+        close_alert(ALERTS_OF[old], str(intent.pk), because=f"it is {new} now", at=at)
+    if new in NOT_TAKEN and intent.reduce_only and intent.plan_id is None:
+        _tell_of_exit(intent, cause, at)
+
+
+def _tell_of_exit(intent: OrderIntent, cause: str, at: datetime) -> None:
+    """Once for an account and symbol until somebody has seen it; a plan tells of its own."""
+    raise_alert(
+        "exit_not_taken",
+        f"{intent.account_id}:{intent.symbol}",
+        severity=Severity.WARNING,
+        happened=f"{intent}, to {intent.side} {intent.quantity} of {intent.symbol}, is {intent.state}: {cause}",
+        meaning="It was to reduce a position, which is as it was.",
+        to_do="Look whether the position is still to be closed; close it, or have the strategy try again.",
+        at=at,
+        account=intent.account,
+        intent=intent,
+    )
 
 
 def wire_evidence(evidence: WireEvidence | None) -> dict[str, Any]:
@@ -84,21 +113,33 @@ def wire_evidence(evidence: WireEvidence | None) -> dict[str, Any]:
 def _build(
     intent: OrderIntent, old: str, new: str, actor: Actor, cause: str, evidence: Mapping[str, Any], at: datetime
 ) -> OrderEvent:
-    cause = cause[:300]
-    key = [intent.account_id, intent.client_order_id]
-    content = json.dumps(
-        [intent.last_event_hash, key, intent.version, old, new, actor, cause, dict(evidence), at.isoformat()],
-        separators=(",", ":"),
-    )
-    return OrderEvent(
+    event = OrderEvent(
         intent_id=intent.pk,
         sequence=intent.version,
         from_state=old,
         to_state=new,
         actor=actor,
-        cause=cause,
+        cause=cause[:300],
         evidence=dict(evidence),
         at=at,
         previous_hash=intent.last_event_hash,
-        hash=hashlib.sha256(content.encode()).hexdigest(),
     )
+    event.hash = hash_of(event, account_id=intent.account_id, client_order_id=intent.client_order_id)
+    return event
+
+
+def hash_of(event: OrderEvent, *, account_id: int, client_order_id: str) -> str:
+    """SHA-256 over an event and the one before it, so that none can be changed or taken out unseen."""
+    content = [
+        event.previous_hash,
+        [account_id, client_order_id],
+        event.sequence,
+        event.from_state,
+        event.to_state,
+        event.actor,
+        event.cause,
+        event.evidence,
+        event.at.astimezone(UTC).isoformat(),
+    ]
+    # Sorted, since PostgreSQL keeps no order of keys.
+    return hashlib.sha256(json.dumps(content, separators=(",", ":"), sort_keys=True).encode()).hexdigest()

@@ -31,7 +31,17 @@ from brokers.factory import BrokerFactory
 from brokers.ledger import book, delivery, operations, queries
 from brokers.ledger.delivery import deliver
 from brokers.ledger.settlement import MAX_TRIES
-from brokers.models import BrokerAccount, BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, SessionState, TradeFill
+from brokers.ledger.transitions import StaleIntent
+from brokers.models import (
+    BrokerAccount,
+    BrokerOrder,
+    OrderAttempt,
+    OrderEvent,
+    OrderIntent,
+    OrderRateGate,
+    SessionState,
+    TradeFill,
+)
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, ScriptedAdapter
 
@@ -171,7 +181,10 @@ def test_a_lost_answer_is_unknown_and_is_never_sent_again(desk: Desk) -> None:
     for _ in range(3):
         assert deliver(intent.pk).state == IntentState.UNKNOWN
     assert list(queries.unknown()) == [intent]
-    assert operations.sweep() == []
+    for _ in range(3):
+        desk.pass_time(3)
+        assert operations.sweep() == []
+        assert deliver(intent.pk).state == IntentState.UNKNOWN
     assert len(desk.adapter.sent) == 1
 
 
@@ -223,6 +236,28 @@ def test_nothing_is_sent_after_its_time(desk: Desk) -> None:
     assert not desk.adapter.sent
 
 
+@pytest.mark.parametrize("place", ["_arm", "_send"])
+def test_i3_a_sender_that_froze_after_it_armed_sends_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Whether arming took long, or the process stood still after it: what is judged later counts from arming."""
+    real, seconds = getattr(delivery, place), [0.0]
+
+    def slow(*arguments: Any) -> Any:
+        if place == "_send":
+            seconds[0] = delivery.SEND_SECONDS
+        result = real(*arguments)
+        seconds[0] = delivery.SEND_SECONDS
+        return result
+
+    monkeypatch.setattr(SimulatedClock, "monotonic", lambda clock: seconds[0])
+    monkeypatch.setattr(delivery, place, slow)
+    intent = desk.send()
+    assert (intent.state, intent.attempts.get().outcome) == (IntentState.READY, AttemptOutcome.NOT_SENT)
+    assert "send deadline" in intent.waiting_reason
+    assert not desk.adapter.book
+
+
 def test_an_order_outside_market_hours_is_denied_with_the_next_opening(desk: Desk) -> None:
     intent = desk.record(not_after=configured_clock().now() + timedelta(hours=12))
     desk.pass_time(6 * 3600)
@@ -264,10 +299,24 @@ def test_no_second_carries_more_orders_than_the_account_may_send(desk: Desk) -> 
         assert len(within) <= desk.account.orders_per_second
     waiting = OrderIntent.objects.filter(state=IntentState.READY)
     assert waiting.exists()
-    desk.pass_time(1.1)
+    desk.pass_time(1.3)
     for intent in waiting:
         deliver(intent.pk)
     assert OrderIntent.objects.filter(state=IntentState.WORKING).count() == 5
+
+
+def test_an_order_that_another_process_took_costs_no_token_of_the_rate(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost_the_race(*arguments: Any, **options: Any) -> None:
+        raise StaleIntent("somebody else took it")
+
+    intent = desk.record()
+    with monkeypatch.context() as race:
+        race.setattr(delivery, "move", lost_the_race)
+        deliver(intent.pk)
+    assert not OrderAttempt.objects.exists()
+    assert not OrderRateGate.objects.filter(account=desk.account).exclude(recent_ms=[]).exists()
 
 
 def test_a_lookalike_waits_where_the_broker_could_not_tell_them_apart(desk: Desk) -> None:
@@ -282,10 +331,17 @@ def test_a_lookalike_waits_where_the_broker_could_not_tell_them_apart(desk: Desk
         assert len(desk.adapter.sent) == 1
 
 
-def test_a_refused_session_is_reported_so_that_it_is_renewed(desk: Desk) -> None:
-    desk.adapter.script = [scripted_broker.raises(SessionExpired("The session is not valid."), left=True)]
-    assert desk.send().state == IntentState.REFUSED
+def test_a_refused_session_is_renewed_and_the_order_sent_once_more(desk: Desk) -> None:
+    refuses = scripted_broker.raises(SessionExpired("The session is not valid."), left=True)
+    desk.adapter.script = [refuses, refuses]
+    intent = desk.send()
+    assert (intent.state, intent.attempts.get().outcome) == (IntentState.READY, AttemptOutcome.VOID)
     assert SessionState.objects.get().status == SessionState.Status.EXPIRED
+    SessionState.objects.update(status=SessionState.Status.VALID, expires_at=configured_clock().now() + timedelta(1))
+    desk.pass_time(1.1)
+    intent = deliver(intent.pk)
+    assert (intent.state, intent.attempts.count()) == (IntentState.REFUSED, 2)
+    assert len({request.client_tag for request in desk.adapter.sent if isinstance(request, OrderRequest)}) == 1
 
 
 def test_the_sweeper_rings_again_for_what_was_recorded_and_not_taken(desk: Desk) -> None:
@@ -494,6 +550,22 @@ def test_a_wrong_modify_is_refused(desk: Desk, changes: dict[str, Any], sentence
     desk.send()
     with pytest.raises(OrderDenied, match=sentence):
         desk.gateway.modify_order("000001", **changes)
+
+
+def test_a_change_remembers_the_order_as_it_was_shown(desk: Desk) -> None:
+    desk.send()
+    desk.set_book("000001", status=OrderStatus.PARTIALLY_FILLED, filled_quantity=10)
+    desk.sync()
+    desk.gateway.modify_order("000001", price="101.50")
+    shown = OrderIntent.objects.get(kind="MODIFY").target_before
+    assert shown is not None
+    assert {name: shown[name] for name in ("status", "filled_quantity", "quantity", "trigger_price")} == {
+        "status": "PARTIALLY_FILLED",
+        "filled_quantity": "10",
+        "quantity": "65",
+        "trigger_price": None,
+    }
+    assert Decimal(shown["limit_price"]) == Decimal("100.5")
 
 
 def test_an_order_that_the_ledger_does_not_know_is_not_cancelled(desk: Desk) -> None:

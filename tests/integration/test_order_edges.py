@@ -20,9 +20,10 @@ from brokers.domain.errors import IdempotencyConflict, OrderDenied, RateLimited,
 from brokers.domain.order_states import IntentState
 from brokers.domain.orders import Order, OrderAck
 from brokers.factory import BrokerFactory
-from brokers.ledger import book, operations, rate
+from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
 from brokers.models import BrokerOrder, OrderIntent, PositionSnapshot, SessionState
+from brokers.risk import rate
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, SHARE
