@@ -1,0 +1,113 @@
+"""The proof that an order is not at the broker. Everything that is not part of the proof proves nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+
+from brokers.discovery import spec_of
+from brokers.domain.enums import Side
+from brokers.models import BookRead, BrokerOrder, OrderAttempt, PositionSnapshot, TradeFill
+from brokers.recovery.reading import place_of
+from brokers.recovery.visibility import SPACING, scaled
+
+#: Complete readings that an absence needs.
+READINGS = 3
+#: A reading of the positions from before the order counts when it is no older than this.
+BASELINE_AGE = timedelta(minutes=5)
+
+
+def readings_since(account_id: int, moment: datetime) -> list[BookRead]:
+    """The account's readings that can be part of a proof, oldest first."""
+    return list(
+        BookRead.objects.filter(
+            account_id=account_id, started_at__gt=moment, complete=True, positions__isnull=False
+        ).order_by("started_at")
+    )
+
+
+def controlled_from(attempt: OrderAttempt, mirror: list[BrokerOrder]) -> datetime | None:
+    """From when on a complete reading has its positive control: another order known to be there, and shown.
+
+    Where the broker keeps a book for each exchange, it is one of the same exchange. None while there is none.
+    """
+    by_exchange = spec_of(attempt.intent.account.broker).capabilities.book_by_exchange
+    known = [order.first_seen_at for order in mirror if not by_exchange or order.exchange == attempt.intent.exchange]
+    return min(known, default=None)
+
+
+def proof(attempt: OrderAttempt, proof_at: datetime, readings: list[BookRead]) -> dict[str, Any] | None:
+    """What proves that the order of an attempt is not there; None while something is missing.
+
+    The sender has reported or is dead, which UNKNOWN says. After the time in which the order had to appear there
+    are three complete readings of the book, apart from one another, one of them by a session opened after the
+    attempt; none of them showed the order, or it would not be UNKNOWN any more. Meanwhile the position in its
+    symbol changed by nothing but fills that are known.
+    """
+    spaced: list[BookRead] = []
+    for reading in readings:
+        if reading.started_at > proof_at and (
+            not spaced or reading.started_at - spaced[-1].started_at >= scaled(SPACING)
+        ):
+            spaced.append(reading)
+    fresh = [reading for reading in spaced if reading.session_version > attempt.session_version]
+    if len(spaced) < READINGS or not fresh or not _position_is_explained(attempt, spaced):
+        return None
+    return {
+        "readings": [reading.pk for reading in spaced],
+        "fresh_reading": fresh[0].pk,
+        "waited_until": proof_at.isoformat(),
+        "position": [_net(attempt, reading) for reading in spaced],
+    }
+
+
+def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> bool:
+    first, last = readings[0], readings[-1]
+    if not _fits(
+        attempt,
+        _net(attempt, last) - _net(attempt, first),
+        first.finished_at or first.started_at,
+        last.finished_at or last.started_at,
+    ):
+        return False
+    before = (
+        PositionSnapshot.objects.filter(
+            account=attempt.intent.account,
+            status=PositionSnapshot.Status.OK,
+            taken_at__range=(attempt.armed_at - BASELINE_AGE, attempt.armed_at),
+        )
+        .order_by("-taken_at")
+        .first()
+    )
+    if before is None or before.taken_at is None:
+        return True
+    lines = before.lines.filter(exchange=attempt.intent.exchange, symbol=attempt.intent.symbol)
+    change = _net(attempt, last) - sum(lines.values_list("quantity", flat=True))
+    return _fits(attempt, change, before.taken_at, last.finished_at or last.started_at)
+
+
+def _fits(attempt: OrderAttempt, change: int, begins: datetime, ends: datetime) -> bool:
+    """Whether a change of the position is none, or that of the known fills between two moments."""
+    if not change:
+        return True
+    fills = TradeFill.objects.filter(
+        order__account=attempt.intent.account,
+        order__exchange=attempt.intent.exchange,
+        order__symbol=attempt.intent.symbol,
+    )
+    between = (begins, ends)
+    happened = fills.filter(Q(filled_at__range=between) | Q(filled_at__isnull=True, first_seen_at__range=between))
+    return change in (_signed(happened), _signed(fills.filter(first_seen_at__range=between)))
+
+
+def _signed(fills: Any) -> int:
+    return sum(
+        quantity if side == Side.BUY else -quantity for quantity, side in fills.values_list("quantity", "order__side")
+    )
+
+
+def _net(attempt: OrderAttempt, reading: BookRead) -> int:
+    held: dict[str, int] = reading.positions or {}
+    return held.get(place_of(attempt.intent.exchange, attempt.intent.symbol), 0)

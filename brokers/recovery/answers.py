@@ -1,0 +1,97 @@
+"""The moves of an intent whose answer was lost, and what a person is told of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from brokers.alerts import raise_alert
+from brokers.discovery import spec_of
+from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.ledger.transitions import StaleIntent, move
+from brokers.models import OrderAttempt, OrderIntent, Severity
+
+
+def declare_absent(attempt: OrderAttempt, cause: str, now: datetime, evidence: dict[str, Any] | None = None) -> None:
+    """:raises StaleIntent: somebody else judged it meanwhile."""
+    with transaction.atomic():
+        unknown = OrderAttempt.objects.filter(pk=attempt.pk, outcome=AttemptOutcome.UNKNOWN)
+        if not unknown.update(outcome=AttemptOutcome.VOID):
+            raise StaleIntent(f"{attempt} was judged meanwhile.")
+        move(
+            attempt.intent,
+            IntentState.ABSENT,
+            actor=Actor.RECONCILER,
+            cause=cause,
+            at=now,
+            evidence=evidence,
+            closed_reason=cause[:500],
+        )
+    attempt.outcome = AttemptOutcome.VOID
+
+
+def settle_absent(intent: OrderIntent, now: datetime) -> None:
+    """Send again what may be sent again, and close what is too old or may not."""
+    if now <= intent.not_after:
+        if not _may_be_sent_again(intent):
+            return
+        new, actor, cause = IntentState.READY, Actor.POLICY, "sent once more, since it is proved absent"
+        changes: dict[str, Any] = {"not_before": now, "closed_reason": ""}
+    else:
+        new, actor, cause, changes = IntentState.NOT_PLACED, Actor.RECONCILER, intent.closed_reason[:300], {}
+    with transaction.atomic():
+        move(intent, new, actor=actor, cause=cause or "absent, and its time is over", at=now, **changes)
+
+
+def _may_be_sent_again(intent: OrderIntent) -> bool:
+    """A cancel, whose goal is the same however often it is sent; an order once, where the policy is switched on."""
+    if intent.kind == IntentKind.CANCEL:
+        return True
+    if intent.kind == IntentKind.MODIFY or not intent.account.resend_after_absence:
+        return False
+    again = intent.events.filter(from_state=IntentState.ABSENT, to_state=IntentState.READY)
+    return spec_of(intent.account.broker).capabilities.refuses_duplicate_tag and not again.exists()
+
+
+def ask_person(attempt: OrderAttempt, cause: str, now: datetime) -> None:
+    """Put a question before a person. :raises StaleIntent: somebody else answered it meanwhile."""
+    intent = attempt.intent
+    with transaction.atomic():
+        move(intent, IntentState.NEEDS_HUMAN, actor=Actor.RECONCILER, cause=cause, at=now, closed_reason="")
+        raise_alert(
+            "needs_human",
+            str(intent.pk),
+            severity=Severity.CRITICAL,
+            happened=f"{intent} of {intent.symbol} x {intent.quantity} needs a decision: {cause}.",
+            meaning="What became of it at the broker is not known, and what it may cost stays reserved.",
+            to_do="Compare the intent's page with the broker's own app, then adopt the order or say that it is not there.",
+            at=now,
+            account=intent.account,
+            intent=intent,
+        )
+
+
+def alert_twice(attempt: OrderAttempt, happened: str, now: datetime) -> None:
+    intent = attempt.intent
+    raise_alert(
+        "sent_twice",
+        str(attempt.pk),
+        severity=Severity.CRITICAL,
+        happened=f"{intent} of {intent.symbol} x {intent.quantity} was sent again, and then {happened}.",
+        meaning="The broker has most likely two orders for one.",
+        to_do="Compare the broker's own app with the intent's page, and cancel or close there what is too much.",
+        at=now,
+        account=intent.account,
+        intent=intent,
+    )
+
+
+def unless_stale(act: Callable[..., None], attempt: OrderAttempt, *arguments: Any) -> None:
+    """Do it, unless somebody else has answered the question meanwhile."""
+    try:
+        act(attempt, *arguments)
+    except StaleIntent:
+        attempt.intent.refresh_from_db()

@@ -1,0 +1,298 @@
+"""Finds out what became of orders whose answer was lost: in the broker's book, by a proof of absence, or from a person.
+
+One reading of an account's book serves all of its open questions. Nothing here sends an order.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from brokers import sessions
+from brokers.clock import configured_clock, trading_day
+from brokers.discovery import spec_of
+from brokers.domain.enums import OrderStatus
+from brokers.domain.errors import BrokerError, CredentialsNotFound, RateLimited, SDKMissing
+from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.factory import BrokerFactory
+from brokers.gateway import BrokerGateway
+from brokers.ledger import book, fencing, queries
+from brokers.ledger.settlement import TAG_TAKEN
+from brokers.ledger.transitions import StaleIntent, move
+from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
+from brokers.recovery import absence, matching, visibility
+from brokers.recovery.answers import alert_twice, ask_person, declare_absent, settle_absent, unless_stale
+from brokers.recovery.deadlines import alert_overdue, ask_in_time, close_what_is_over, is_to_be_swept, last_ended_day
+from brokers.recovery.reading import Reading, alert_blind, read_book
+
+_CHANGEABLE = ("quantity", "limit_price", "trigger_price")
+
+#: Exchange, symbol and side.
+Place = tuple[str, str, str]
+
+log = logging.getLogger("brokers.ledger")
+
+
+def recover(broker: str, name: str | None = None) -> None:
+    """Deal with dead senders, then bring an account's open questions, or those of all at a broker, nearer to an answer.
+
+    What fails at one account does not keep the others from their turn.
+    """
+    now = configured_clock().now()
+    fencing.fence(now)
+    accounts = queries.accounts_in_question(trading_day(now), ended=last_ended_day(now)).filter(broker=broker)
+    with ExitStack() as turns:
+        for account in accounts if name is None else accounts.filter(name=name):
+            turns.callback(_take_turn, account)
+
+
+def accounts_to_recover(now: datetime) -> list[tuple[str, str]]:
+    """Broker and name of the accounts for which :func:`recover` has something to do."""
+    accounts = queries.accounts_in_question(trading_day(now), ended=last_ended_day(now))
+    overdue = queries.overdue(now).order_by().values_list("intent__account__broker", "intent__account__name")
+    return sorted({*accounts.order_by().values_list("broker", "name"), *overdue})
+
+
+def _take_turn(account: BrokerAccount) -> None:
+    try:
+        reconcile(account, configured_clock().now())
+    except (RateLimited, sessions.LoginInProgress) as error:
+        log.warning("open questions of %s wait: %s", account, error)
+    except (BrokerError, CredentialsNotFound, SDKMissing) as error:
+        log.warning("open questions of %s wait: %s", account, error)
+        alert_blind(account, str(error), configured_clock().now())
+
+
+def reconcile(account: BrokerAccount, now: datetime) -> None:
+    """Answer what can be answered of an account's open questions; read its book if one of them is due.
+
+    :raises RateLimited: the account's calls are used up for now; the next turn tries again.
+    """
+    close_what_is_over(account, now)
+    newest = list(BookRead.objects.filter(account=account).order_by("-started_at")[: visibility.ENOUGH])
+    within, capabilities = visibility.bound(account, now), spec_of(account.broker).capabilities
+    timings = queries.timings(account, trading_day(now))
+    alert_overdue(account, within, now)
+    if not is_to_be_swept(account, newest[0] if newest else None, now) and not any(
+        visibility.is_due(each, capabilities, within, newest, now) for each in timings
+    ):
+        return
+    questions = list(queries.questions(account))
+    watched = list(queries.watched(account, trading_day(now)))
+    proofs = {attempt.pk: visibility.proof_from(attempt, within) for attempt in questions + watched}
+    with ExitStack() as whatever_happens:
+        # The broker may not be there to be asked, and a person is asked in time all the same.
+        whatever_happens.callback(ask_in_time, questions, proofs)
+        gateway = BrokerFactory.get_broker(account.broker, account.name)
+        proving = [each for each in questions if matching.is_place(each) and now > proofs[each.pk]]
+        _freshen(account, gateway, proving)
+        reading = read_book(account, gateway, proving=bool(proving))
+        if reading is not None:
+            _Round(
+                account=account,
+                gateway=gateway,
+                reading=reading,
+                proofs=proofs,
+                now=gateway.clock.now(),
+                questions=questions,
+            ).judge(watched)
+
+
+@dataclass(kw_only=True)
+class _Round:
+    """One reading, and the questions it is put to."""
+
+    account: BrokerAccount
+    gateway: BrokerGateway
+    reading: Reading
+    #: From when on a reading says something about an attempt, by its key.
+    proofs: dict[int, datetime]
+    now: datetime
+    questions: list[OrderAttempt]
+    readings: list[BookRead] = field(default_factory=list)
+    #: The tags of orders whose history was read, by order id.
+    histories: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: Of a thousand questions each looks at the orders that it may be about.
+    tagged: dict[str, list[BrokerOrder]] = field(default_factory=lambda: defaultdict(list))
+    near: dict[Place, list[BrokerOrder]] = field(default_factory=lambda: defaultdict(list))
+    rivals: dict[Place, list[OrderAttempt]] = field(default_factory=lambda: defaultdict(list))
+    controls: dict[str, datetime | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for order in self.reading.mirror:
+            self.tagged[order.client_tag.partition("-")[0]].append(order)
+            self.near[_place(order)].append(order)
+        for attempt in self.questions:
+            self.rivals[_place(attempt.intent)].append(attempt)
+
+    def judge(self, watched: list[OrderAttempt]) -> None:
+        questions = self.questions
+        if questions:
+            self.readings = absence.readings_since(self.account.pk, min(self.proofs[each.pk] for each in questions))
+        with ExitStack() as turns:
+            if self.reading.owes_trades:
+                turns.callback(self._read_trades)
+            for attempt in watched:
+                turns.callback(unless_stale, self._watch, attempt)
+            for attempt in questions:
+                judge = self._judge_place if matching.is_place(attempt) else self._judge_mutation
+                turns.callback(unless_stale, judge, attempt)
+
+    # An order
+
+    def _judge_place(self, attempt: OrderAttempt) -> None:
+        waited = self.reading.record.started_at > self.proofs[attempt.pk]
+        if matching.echoes_tag(attempt):
+            if self._found_by_tag(attempt, self.tagged[attempt.intent.client_tag]):
+                return
+            near = self.near[_place(attempt.intent)]
+            matching.find_renamed(attempt, near, self.gateway, self.histories)
+            if self._found_by_tag(attempt, near):
+                return
+        elif not waited or self._found_by_looks(attempt):
+            return
+        if waited:
+            self._prove_absent(attempt)
+
+    def _found_by_tag(self, attempt: OrderAttempt, among: list[BrokerOrder]) -> bool:
+        found = matching.by_tag(attempt, among)
+        if not found:
+            return False
+        wrong = matching.differences(attempt, found[0])
+        if len(found) > 1 or wrong:
+            matching.suspect(found)
+            numbers = ", ".join(order.broker_order_id for order in found)
+            what = "several orders carry its tag" if len(found) > 1 else f"the order with its tag has {wrong[0]}"
+            ask_person(attempt, f"{what}: {numbers}", self.now)
+        else:
+            cause = f"found in the book by its tag as {found[0].broker_order_id}"
+            matching.adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=self.now)
+        return True
+
+    def _found_by_looks(self, attempt: OrderAttempt) -> bool:
+        found = matching.look_alikes(attempt, self.near[_place(attempt.intent)], self.proofs[attempt.pk])
+        if not found:
+            return False
+        numbers = ", ".join(order.broker_order_id for order in found)
+        if len(found) > 1:
+            ask_person(attempt, f"several orders of the book look like it: {numbers}", self.now)
+        elif self.account.manual_trading != BrokerAccount.ManualTrading.NONE:
+            ask_person(attempt, f"order {numbers} looks like it, and a person may have placed that", self.now)
+        else:
+            cause = f"found in the book as {numbers}, the one order that looks like it"
+            matching.adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=self.now)
+        return True
+
+    def _prove_absent(self, attempt: OrderAttempt) -> None:
+        exchange = attempt.intent.exchange
+        if exchange not in self.controls:
+            self.controls[exchange] = absence.controlled_from(attempt, self.reading.mirror)
+        control_at = self.controls[exchange]
+        proof = absence.proof(attempt, max(self.proofs[attempt.pk], control_at), self.readings) if control_at else None
+        if proof is None:
+            return
+        if attempt.reply_code == TAG_TAKEN:
+            ask_person(attempt, "the broker said that it has an order with this tag, and its book shows none", self.now)
+            return
+        if found := self._doubtful(attempt):
+            wrong = ", ".join(matching.differences(attempt, found[0])) or "an earlier time"
+            ask_person(attempt, f"order {found[0]} was placed at the same time and has {wrong}", self.now)
+            return
+        count = len(proof["readings"])
+        cause = f"not in {count} complete readings of the book, the last at {self.now.isoformat(timespec='seconds')}"
+        declare_absent(attempt, cause, self.now, proof)
+        settle_absent(attempt.intent, self.now)
+
+    def _doubtful(self, attempt: OrderAttempt) -> list[BrokerOrder]:
+        place = _place(attempt.intent)
+        return matching.doubtful(attempt, self.near[place], self.proofs[attempt.pk], self.rivals[place])
+
+    # A cancel or a change
+
+    def _judge_mutation(self, attempt: OrderAttempt) -> None:
+        intent = attempt.intent
+        order = next((each for each in self.reading.mirror if each.pk == intent.target_id), None)
+        if order is None:
+            return
+        status = OrderStatus(order.status)
+        if status.is_terminal or (intent.kind == IntentKind.MODIFY and book.shows(order, intent)):
+            self._found_effect(attempt, order)
+        elif order.broker_order_id not in self.reading.shown:
+            return
+        elif intent.kind == IntentKind.CANCEL:
+            if self.reading.record.started_at > attempt.quiet_at:
+                declare_absent(attempt, f"the book still shows {order} {status.lower()}", self.now)
+                settle_absent(intent, self.now)
+        elif self.reading.record.started_at > self.proofs[attempt.pk]:
+            self._judge_unchanged(attempt, order)
+
+    def _found_effect(self, attempt: OrderAttempt, order: BrokerOrder) -> None:
+        with transaction.atomic():
+            unknown = OrderAttempt.objects.filter(pk=attempt.pk, outcome=AttemptOutcome.UNKNOWN)
+            if not unknown.update(outcome=AttemptOutcome.ADOPTED):
+                raise StaleIntent(f"{attempt} was judged meanwhile.")
+            cause = f"the book shows {order} {order.status.lower()}"
+            move(attempt.intent, IntentState.WORKING, actor=Actor.RECONCILER, cause=cause, at=self.now)
+        placed = order.attempt.intent if order.attempt else None
+        if placed is not None:
+            book.follow(placed, order, self.now)
+        attempt.intent.refresh_from_db()
+
+    def _judge_unchanged(self, attempt: OrderAttempt, order: BrokerOrder) -> None:
+        """A change that the book does not show after all that time."""
+        before = attempt.intent.target_before or {}
+        if before and order.filled_quantity != int(before["filled_quantity"]):
+            cause = f"{order} was filled to {order.filled_quantity} meanwhile and is not changed; decide again"
+        elif before and all(Decimal(getattr(order, name) or 0) == Decimal(before[name] or 0) for name in _CHANGEABLE):
+            cause = f"{order} still has its old values; give the change again if it is still wanted"
+        else:
+            ask_person(attempt, f"{order} has neither its old values nor the new ones", self.now)
+            return
+        declare_absent(attempt, cause, self.now)
+        settle_absent(attempt.intent, self.now)
+
+    # What was absent
+
+    def _watch(self, attempt: OrderAttempt) -> None:
+        """Look whether what was proved absent shows up after all."""
+        if matching.echoes_tag(attempt):
+            found = matching.by_tag(attempt, self.tagged[attempt.intent.client_tag])
+        else:
+            found = matching.look_alikes(attempt, self.near[_place(attempt.intent)], self.proofs[attempt.pk])
+        intent = attempt.intent
+        late = [order.broker_order_id for order in found if order.first_seen_at > intent.updated_at]
+        if not late:
+            return
+        happened = f"order {late[0]} showed up although it was proved absent"
+        if intent.state in (IntentState.ABSENT, IntentState.NOT_PLACED):
+            ask_person(attempt, happened, self.now)
+        else:
+            alert_twice(attempt, happened, self.now)
+
+    def _read_trades(self) -> None:
+        fills = self.gateway.read(lambda adapter: adapter.fetch_trades(), urgent=True)
+        book.apply_trades(self.account, fills, self.now)
+
+
+def _place(row: OrderIntent | BrokerOrder) -> Place:
+    return row.exchange, row.symbol, row.side
+
+
+def _freshen(account: BrokerAccount, gateway: BrokerGateway, proving: list[OrderAttempt]) -> None:
+    """Log in anew once for what is to be proved absent; an old session has been seen to show an old book."""
+    session = sessions.current(account, clock=gateway.clock)
+    newest = max((attempt.session_version for attempt in proving), default=-1)
+    if session is None or session.version > newest:
+        return
+    try:
+        sessions.renew(account, beyond=newest, clock=gateway.clock)
+    except RateLimited:
+        raise
+    except BrokerError as error:
+        log.warning("no fresh login for %s, so that nothing is proved absent: %s", account, error)

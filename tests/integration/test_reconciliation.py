@@ -1,0 +1,877 @@
+"""An order whose answer was lost is found in the book, proved absent, or put before a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from brokers import sessions
+from brokers.clock import IST, SimulatedClock, configured_clock
+from brokers.discovery import specs
+from brokers.domain.account import Position
+from brokers.domain.enums import OrderStatus, Product, Side
+from brokers.domain.errors import (
+    BrokerUnavailable,
+    LoginFailed,
+    OrderEnded,
+    RateLimited,
+    SessionExpired,
+    TagTaken,
+)
+from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.orders import Fill, Order, OrderRequest
+from brokers.factory import BrokerFactory
+from brokers.gateway import no_waiting
+from brokers.ledger import book, operations
+from brokers.ledger.delivery import deliver
+from brokers.models import (
+    Alert,
+    BookRead,
+    BrokerAccount,
+    BrokerOrder,
+    KillSwitch,
+    OrderIntent,
+    PositionLine,
+    PositionSnapshot,
+    SessionState,
+    Severity,
+)
+from brokers.recovery import reconciliation, visibility
+from tests.integration.test_ledger import Desk
+from tests.support import scripted_broker
+from tests.support.scripted_broker import CALL, foreign_row
+
+pytestmark = pytest.mark.django_db
+
+#: From arming until an order must be in the book: every timeout, and the bound.
+MUST_SHOW_SECONDS = 18 + 180
+
+
+@pytest.fixture(params=list(specs()))
+def broker(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield request.param
+    BrokerFactory._gateways.clear()
+
+
+@pytest.fixture
+def desk(broker: str, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """An account in which nobody trades by hand, with another order of the day in its book."""
+    _, adapter = scripted_broker.install(broker)
+    monkeypatch.setattr(sessions, "_adapter_from_factory", lambda account, clock: adapter)
+    BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.NONE)
+    desk = Desk(BrokerAccount.objects.get(), adapter)
+    desk.send("other", quantity=130)
+    desk.sync()
+    adapter.reads.clear()
+    return desk
+
+
+@pytest.fixture
+def tagged(desk: Desk) -> Desk:
+    """A desk at a broker that echoes our tag."""
+    if not echoes(desk):
+        pytest.skip("this broker echoes no tag")
+    return desk
+
+
+@pytest.fixture
+def untagged(desk: Desk) -> Desk:
+    """A desk at a broker that echoes no tag."""
+    if echoes(desk):
+        pytest.skip("this broker echoes the tag")
+    return desk
+
+
+def echoes(desk: Desk) -> bool:
+    return desk.adapter.capabilities.echoes_client_tag
+
+
+def lose(desk: Desk, *, taken: bool = True, key: str = "lost", **changes: object) -> OrderIntent:
+    """Send an order whose answer is lost, after the broker took it or before."""
+    desk.adapter.script = [scripted_broker.takes_and_drops if taken else scripted_broker.drops]
+    intent = desk.send(key, **changes)
+    assert intent.state == IntentState.UNKNOWN
+    return intent
+
+
+def look(desk: Desk, *pauses: float) -> None:
+    """Look into the book after each pause."""
+    for seconds in pauses:
+        desk.pass_time(seconds)
+        reconciliation.recover(desk.account.broker)
+
+
+def wait_out(desk: Desk, readings: int = 3) -> None:
+    """Let the time pass in which the order must show up, and then read the book often enough for a proof."""
+    look(desk, MUST_SHOW_SECONDS + 1, *[20.5] * (readings - 1))
+
+
+def lost(key: str = "lost") -> OrderIntent:
+    return OrderIntent.objects.get(client_order_id=key)
+
+
+def end_of(intent: OrderIntent) -> tuple[str, str]:
+    intent.refresh_from_db()
+    return intent.state, intent.attempts.latest("number").outcome
+
+
+# It is there
+
+
+def test_a_lost_answer_is_found_in_the_book(desk: Desk) -> None:
+    intent = lose(desk)
+    look(desk, 1, MUST_SHOW_SECONDS)
+    order = BrokerOrder.objects.get(broker_order_id="000002")
+    assert end_of(intent) == (IntentState.WORKING, AttemptOutcome.ADOPTED)
+    assert (order.attempt, order.origin) == (intent.attempts.get(), BrokerOrder.Origin.OURS)
+    assert len(desk.adapter.sent) == 2
+
+
+def test_a_tag_is_recognised_at_once(tagged: Desk) -> None:
+    intent = lose(tagged)
+    look(tagged, 1)
+    assert end_of(intent)[0] == IntentState.WORKING
+
+
+def test_a_look_alike_is_believed_only_when_no_second_can_come(untagged: Desk) -> None:
+    intent = lose(untagged)
+    look(untagged, 1, 60, 60, 60)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert "orders" not in untagged.adapter.reads, "nothing could be concluded from a reading"
+    look(untagged, 20)
+    assert end_of(intent)[0] == IntentState.WORKING
+
+
+def test_what_is_found_is_followed_to_its_end_in_the_same_reading(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.set_book("000002", status=OrderStatus.FILLED, filled_quantity=65, average_price=Decimal("100.25"))
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.FILLED
+    assert [event.to_state for event in intent.events.order_by("sequence")][-2:] == ["WORKING", "FILLED"]
+
+
+def test_one_reading_answers_every_question(desk: Desk) -> None:
+    intents = [lose(desk, key=f"lost-{number}", quantity=65 * number) for number in (3, 4, 5)]
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert {end_of(intent)[0] for intent in intents} == {IntentState.WORKING}
+    assert BookRead.objects.count() == desk.adapter.reads.count("orders") == 1
+
+
+def test_a_tag_that_a_cancel_made_longer_is_recognised(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.set_book("000002", client_tag=f"{intent.client_tag}-1795420000", status=OrderStatus.CANCELLED)
+    look(tagged, 1)
+    assert end_of(intent)[0] == IntentState.CANCELLED
+
+
+def test_a_tag_that_a_change_replaced_is_found_in_the_order_s_history(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.set_book("000002", client_tag="")
+    tagged.adapter.tags["000002"] = frozenset({intent.client_tag})
+    look(tagged, 1)
+    assert end_of(intent) == (IntentState.WORKING, AttemptOutcome.ADOPTED)
+
+
+def test_a_history_that_tells_nothing_leaves_the_order_to_a_person(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.set_book("000002", client_tag="")
+    wait_out(tagged, 4)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+
+
+def test_the_order_with_our_tag_but_other_values_is_suspect(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.set_book("000002", quantity=130)
+    look(tagged, 1)
+    assert end_of(intent) == (IntentState.NEEDS_HUMAN, AttemptOutcome.UNKNOWN)
+    assert BrokerOrder.objects.get(broker_order_id="000002").origin == BrokerOrder.Origin.SUSPECT
+    assert "quantity 130 where 65 was sent" in Alert.objects.get(kind="needs_human").happened
+
+
+def test_two_orders_with_one_tag_halt_the_account(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.adapter.book["000003"] = replace(tagged.adapter.book["000002"], broker_order_id="000003")
+    look(tagged, 1)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    switch = KillSwitch.objects.get(scope="ACCOUNT")
+    assert (switch.scope_key, switch.state) == (str(tagged.account), KillSwitch.State.HALTED)
+    assert Alert.objects.get(kind="suspect_order").severity == Severity.CRITICAL
+
+
+def test_a_second_order_under_the_tag_of_an_acknowledged_one_halts_the_account(tagged: Desk) -> None:
+    tagged.adapter.book["000009"] = replace(tagged.adapter.book["000001"], broker_order_id="000009")
+    tagged.sync()
+    assert KillSwitch.objects.get(scope="ACCOUNT").state == KillSwitch.State.HALTED
+    KillSwitch.objects.update(state=KillSwitch.State.ACTIVE)
+    tagged.sync()
+    assert KillSwitch.objects.get(scope="ACCOUNT").state == KillSwitch.State.ACTIVE, "a person has looked at it"
+
+
+def test_an_order_with_a_tag_of_ours_that_the_ledger_never_made_halts_the_account(tagged: Desk) -> None:
+    tagged.adapter.book["000009"] = foreign_row("000009", client_tag="MABCDEFGHIJKLMN2")
+    tagged.sync()
+    assert KillSwitch.objects.get(scope="ACCOUNT").state == KillSwitch.State.HALTED
+    assert "the ledger does not know it" in Alert.objects.get(kind="suspect_order").happened
+    assert BrokerOrder.objects.get(broker_order_id="000009").origin == BrokerOrder.Origin.SUSPECT
+
+
+def test_an_order_that_somebody_typed_halts_nothing(desk: Desk) -> None:
+    desk.adapter.book["000009"] = foreign_row("000009", client_tag="OURDESK")
+    desk.sync()
+    assert not KillSwitch.objects.exists()
+
+
+def test_where_nobody_trades_by_hand_a_stranger_s_order_is_told(desk: Desk) -> None:
+    desk.adapter.book["000009"] = foreign_row("000009")
+    desk.sync()
+    desk.sync()
+    alert = Alert.objects.get(kind="unexplained_order")
+    assert (alert.count, "000009" in alert.happened) == (1, True)
+
+
+def test_where_people_trade_too_a_stranger_s_order_is_nothing_new(desk: Desk) -> None:
+    BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.POSSIBLE)
+    desk.adapter.book["000009"] = foreign_row("000009")
+    desk.sync()
+    assert not Alert.objects.exists()
+
+
+def test_a_lost_order_that_the_book_shows_is_no_stranger_s(desk: Desk) -> None:
+    lose(desk)
+    desk.sync()
+    assert not Alert.objects.filter(kind="unexplained_order").exists()
+
+
+# Which one it is, where there is no tag
+
+
+def twin(desk: Desk, number: str, **changes: object) -> None:
+    """Somebody else's order that equals the one that was lost."""
+    values: dict[str, Any] = {
+        "symbol": CALL,
+        "exchange": "NFO",
+        "product": Product.NRML,
+        "quantity": 65,
+        "pending_quantity": 65,
+        "limit_price": Decimal("100.50"),
+        "placed_at": configured_clock().now(),
+    }
+    desk.adapter.book[number] = foreign_row(number, **(values | changes))
+
+
+def test_of_two_look_alikes_neither_is_adopted(untagged: Desk) -> None:
+    intent = lose(untagged)
+    twin(untagged, "000009")
+    look(untagged, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    assert not BrokerOrder.objects.exclude(broker_order_id="000001").filter(attempt__isnull=False).exists()
+    assert "000002, 000009" in Alert.objects.get(kind="needs_human").happened
+
+
+def test_where_people_trade_too_a_look_alike_is_put_before_one(untagged: Desk) -> None:
+    BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.POSSIBLE)
+    intent = lose(untagged)
+    look(untagged, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    assert "a person may have placed that" in Alert.objects.get(kind="needs_human").happened
+
+
+@pytest.mark.parametrize(
+    "minutes", [-30, 10], ids=["placed before it was sent", "placed after it had to be in the book"]
+)
+def test_an_order_of_another_time_is_not_it(untagged: Desk, minutes: int) -> None:
+    intent = lose(untagged, taken=False)
+    twin(untagged, "000009", placed_at=configured_clock().now() + timedelta(minutes=minutes))
+    wait_out(untagged)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_an_order_that_was_in_the_book_before_is_not_it(untagged: Desk) -> None:
+    twin(untagged, "000009")
+    untagged.sync()
+    untagged.pass_time(70)
+    intent = lose(untagged, taken=False)
+    wait_out(untagged)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_an_order_that_was_acknowledged_is_not_another_that_was_lost(untagged: Desk) -> None:
+    untagged.send("same")
+    intent = lose(untagged, taken=False)
+    wait_out(untagged)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+    assert BrokerOrder.objects.get(broker_order_id="000002").attempt.intent.client_order_id == "same"  # type: ignore[union-attr]
+
+
+def test_the_look_alike_that_waited_goes_when_the_first_is_found(untagged: Desk) -> None:
+    lose(untagged)
+    second = untagged.record("second", not_after=configured_clock().now() + timedelta(minutes=10))
+    assert deliver(second.pk).state == IntentState.READY
+    look(untagged, MUST_SHOW_SECONDS + 1)
+    assert deliver(second.pk).state == IntentState.WORKING
+
+
+# It is not there
+
+
+def test_what_the_broker_never_got_is_proved_absent(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    look(desk, MUST_SHOW_SECONDS - 1)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    look(desk, 3, 20.5)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    look(desk, 20.5)
+    assert end_of(intent) == (IntentState.NOT_PLACED, AttemptOutcome.VOID)
+    assert "3 complete readings" in intent.closed_reason
+    event = intent.events.get(to_state=IntentState.ABSENT)
+    assert BookRead.objects.get(pk=event.evidence["fresh_reading"]).session_version == 2
+    assert desk.adapter.reads.count("login") == 1
+
+
+def test_readings_close_to_one_another_count_once(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    look(desk, MUST_SHOW_SECONDS + 1, *[3] * 7)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    look(desk, 20, 20)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_an_empty_book_proves_nothing(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.adapter.book_script = [[] for _ in range(20)]
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert not BookRead.objects.filter(complete=True).exists()
+
+
+def test_a_book_that_lost_an_order_proves_nothing(desk: Desk) -> None:
+    desk.send("third", quantity=195)
+    desk.sync()
+    intent = lose(desk)
+    desk.adapter.hidden = {"000001", "000003"}
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert "000001 among them" in BookRead.objects.latest("started_at").problem
+
+
+def test_a_book_without_any_known_order_proves_nothing(desk: Desk) -> None:
+    BrokerOrder.objects.filter(mutations=None).update(trading_day=datetime(2026, 11, 20, tzinfo=IST).date())
+    desk.adapter.book.clear()
+    intent = lose(desk, taken=False)
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert "nothing shows that the book is the right one" in BookRead.objects.latest("started_at").problem
+
+
+def test_where_each_exchange_has_a_book_the_known_order_must_be_in_the_same(untagged: Desk) -> None:
+    intent = lose(untagged, taken=False, symbol="RELIANCE", quantity=1, limit_price="99")
+    wait_out(untagged, 5)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    untagged.adapter.book["000009"] = foreign_row("000009", placed_at=configured_clock().now() - timedelta(hours=1))
+    look(untagged, *[241] * 4)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_a_trade_of_an_order_that_the_book_hides_proves_nothing(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.adapter.hidden = {"000002"}
+    desk.adapter.fills = [fill("000002")]
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert "a trade of order 000002" in BookRead.objects.latest("started_at").problem
+
+
+def test_without_a_fresh_login_nothing_is_absent_and_the_session_stays(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    desk.adapter.logins = [LoginFailed("The one-time password was refused.")]
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    session = SessionState.objects.get()
+    assert (session.status, session.version) == (SessionState.Status.VALID, 1)
+    assert desk.adapter.reads.count("login") == 1, "a refused login is not repeated at once"
+    assert desk.send("next", quantity=195).state == IntentState.WORKING
+    look(desk, 301, *[241] * 3)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_the_stale_book_of_an_old_session_proves_nothing(desk: Desk) -> None:
+    """Every reading by the first session shows the book without the order."""
+    intent = lose(desk)
+    stale = [desk.adapter.book["000001"]]
+    fetch = desk.adapter.fetch_orders
+
+    def fetch_orders() -> list[Order]:
+        return stale if SessionState.objects.get().version == 1 else fetch()
+
+    desk.adapter.fetch_orders = fetch_orders  # type: ignore[method-assign]
+    wait_out(desk, 6)
+    assert end_of(intent) == (IntentState.WORKING, AttemptOutcome.ADOPTED)
+
+
+def hold(desk: Desk, quantity: int) -> None:
+    desk.adapter.positions = [
+        Position(
+            symbol=CALL,
+            exchange="NFO",
+            product=Product.NRML,
+            quantity=quantity,
+            average_price=Decimal(100),
+            last_price=None,
+            pnl=None,
+            as_of=configured_clock().now(),
+        )
+    ]
+
+
+def fill(number: str, quantity: int = 65) -> Fill:
+    return Fill(
+        broker_order_id=number,
+        fill_id=f"f-{number}",
+        symbol=CALL,
+        exchange="NFO",
+        side=Side.BUY,
+        quantity=quantity,
+        price=Decimal(100),
+        filled_at=configured_clock().now(),
+    )
+
+
+def test_a_position_that_grew_without_a_known_fill_proves_nothing(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    look(desk, MUST_SHOW_SECONDS + 1, 20.5)
+    hold(desk, 65)
+    look(desk, 20.5, 20.5)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+
+
+def test_a_position_that_grew_before_the_first_reading_proves_nothing(desk: Desk) -> None:
+    now = configured_clock().now()
+    snapshot = PositionSnapshot.objects.create(
+        account=desk.account, slot_at=now, taken_at=now, status=PositionSnapshot.Status.OK, created_at=now
+    )
+    PositionLine.objects.create(snapshot=snapshot, symbol=CALL, exchange="NFO", quantity=130, average_price=100)
+    intent = lose(desk, taken=False)
+    hold(desk, 195)
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+
+
+def test_a_position_that_grew_by_a_known_fill_is_explained(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    look(desk, MUST_SHOW_SECONDS + 1, 20.5)
+    desk.set_book("000001", status=OrderStatus.PARTIALLY_FILLED, filled_quantity=65, pending_quantity=65)
+    desk.adapter.fills = [fill("000001")]
+    hold(desk, 65)
+    look(desk, 20.5)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_positions_that_cannot_be_read_prove_nothing(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    desk.adapter.positions = BrokerUnavailable("The positions did not come.")
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+
+
+def test_an_order_is_found_although_the_positions_cannot_be_read(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.adapter.positions = BrokerUnavailable("The positions did not come.")
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.WORKING
+
+
+def test_what_is_absent_is_not_given_up_within_its_lifetime(desk: Desk) -> None:
+    intent = lose(desk, taken=False, not_after=configured_clock().now() + timedelta(minutes=5))
+    wait_out(desk)
+    assert end_of(intent)[0] == IntentState.ABSENT
+    look(desk, 90)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_what_shows_up_after_it_was_proved_absent_is_put_before_a_person(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.adapter.hidden = {"000002"}
+    wait_out(desk)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+    desk.adapter.hidden = set()
+    look(desk, 300)
+    assert end_of(intent) == (IntentState.NEEDS_HUMAN, AttemptOutcome.VOID)
+    alert = Alert.objects.get(kind="needs_human")
+    assert (alert.severity, "000002 showed up" in alert.happened) == (Severity.CRITICAL, True)
+
+
+# Sending again
+
+
+def allow_resend() -> None:
+    BrokerAccount.objects.update(resend_after_absence=True)
+
+
+def long_lived() -> datetime:
+    return configured_clock().now() + timedelta(minutes=30)
+
+
+def test_nothing_is_sent_again_by_itself(desk: Desk) -> None:
+    intent = lose(desk, taken=False, not_after=long_lived())
+    wait_out(desk, 6)
+    deliver(intent.pk)
+    assert end_of(intent)[0] == IntentState.ABSENT
+    assert len(desk.adapter.sent) == 2
+
+
+def test_where_it_is_allowed_the_same_order_goes_once_more_with_the_same_tag(tagged: Desk) -> None:
+    allow_resend()
+    intent = lose(tagged, taken=False, not_after=long_lived())
+    wait_out(tagged)
+    assert end_of(intent)[0] == IntentState.READY
+    assert intent.events.latest("sequence").actor == Actor.POLICY
+    assert deliver(intent.pk).state == IntentState.WORKING
+    first, second = (request for request in tagged.adapter.sent[1:] if isinstance(request, OrderRequest))
+    assert (first.client_tag, first.quantity) == (second.client_tag, second.quantity)
+    assert [attempt.outcome for attempt in intent.attempts.order_by("number")] == ["VOID", "ACKED"]
+
+
+def test_it_is_sent_again_once_only(tagged: Desk) -> None:
+    allow_resend()
+    intent = lose(tagged, taken=False, not_after=long_lived())
+    wait_out(tagged)
+    tagged.adapter.script = [scripted_broker.drops]
+    assert deliver(intent.pk).state == IntentState.UNKNOWN
+    wait_out(tagged)
+    assert end_of(intent)[0] == IntentState.ABSENT
+
+
+def test_where_a_second_order_would_be_taken_nothing_is_sent_again(untagged: Desk) -> None:
+    allow_resend()
+    intent = lose(untagged, taken=False, not_after=long_lived())
+    wait_out(untagged, 6)
+    assert end_of(intent)[0] == IntentState.ABSENT
+
+
+def test_a_refusal_of_the_tag_means_that_it_is_there(tagged: Desk) -> None:
+    allow_resend()
+    intent = lose(tagged, not_after=long_lived())
+    tagged.adapter.hidden = {"000002"}
+    wait_out(tagged)
+    tagged.adapter.hidden = set()
+    tagged.adapter.script = [scripted_broker.raises(TagTaken("The broker has the tag already."), left=True)]
+    assert deliver(intent.pk).state == IntentState.UNKNOWN
+    look(tagged, 3)
+    assert end_of(intent) == (IntentState.WORKING, AttemptOutcome.ADOPTED)
+
+
+def test_a_refused_tag_is_never_called_absent(tagged: Desk) -> None:
+    tagged.adapter.script = [scripted_broker.raises(TagTaken("The broker has the tag already."), left=True)]
+    intent = tagged.send("lost")
+    wait_out(tagged, 5)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+
+
+# Nobody can see
+
+
+def at(desk: Desk, hour: int, minute: int) -> None:
+    clock = configured_clock()
+    assert isinstance(clock, SimulatedClock)
+    clock.set(datetime(2026, 11, 23, hour, minute, tzinfo=IST))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokerUnavailable("The book did not come."), SessionExpired("The session is over.")],
+    ids=["broken", "session"],
+)
+def test_a_book_that_cannot_be_read_leaves_everything_open_and_is_told(desk: Desk, error: Any) -> None:
+    intent = lose(desk)
+    desk.adapter.book_script = [error] * 40
+    wait_out(desk, 5)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert not BookRead.objects.filter(ok=True).exists()
+    assert "stay so" in Alert.objects.get(kind="cannot_see").meaning
+
+
+def test_one_reading_that_fails_calls_nobody(desk: Desk) -> None:
+    lose(desk)
+    desk.adapter.book_script = [BrokerUnavailable("The book did not come.")]
+    look(desk, MUST_SHOW_SECONDS + 1, 21)
+    assert BookRead.objects.filter(ok=False).count() == 1
+    assert not Alert.objects.filter(kind="cannot_see").exists()
+
+
+def test_a_login_that_is_under_way_is_waited_for(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.pass_time(MUST_SHOW_SECONDS + 1)
+    SessionState.objects.update(status="LOGGING_IN", lease_until=datetime.now(UTC) + timedelta(seconds=30))
+    with no_waiting():
+        look(desk, 0)
+    assert not BookRead.objects.exists()
+    assert not Alert.objects.filter(kind="cannot_see").exists()
+    SessionState.objects.update(status="VALID", lease_until=None)
+    look(desk, 3)
+    assert end_of(intent)[0] == IntentState.WORKING
+
+
+def test_what_nobody_could_see_is_put_before_a_person_before_the_session_ends(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.adapter.book_script = [BrokerUnavailable("The book did not come.")] * 40
+    at(desk, 15, 15)
+    look(desk, 0)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    at(desk, 15, 31)
+    look(desk, 0)
+    assert end_of(intent) == (IntentState.NEEDS_HUMAN, AttemptOutcome.UNKNOWN)
+    assert Alert.objects.get(kind="needs_human").severity == Severity.CRITICAL
+
+
+def test_a_spent_call_budget_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    intent = lose(desk)
+
+    def spent(**_: object) -> None:
+        raise RateLimited("The calls are spent.", retry_after=timedelta(seconds=1))
+
+    with monkeypatch.context() as poor:
+        poor.setattr(desk.gateway, "_acquire", spent)
+        poor.setattr(desk.gateway, "_waiting", lambda: None)
+        poor.setattr("brokers.gateway.PATIENCE_SECONDS", 0.0)
+        poor.setattr(desk.gateway, "_take_budget", spent)
+        look(desk, MUST_SHOW_SECONDS + 1)
+    assert not BookRead.objects.exists()
+    look(desk, 3)
+    assert end_of(intent)[0] == IntentState.WORKING
+
+
+def test_a_reading_whose_process_died_is_waited_for_and_then_made_again(desk: Desk) -> None:
+    intent = lose(desk)
+    desk.pass_time(MUST_SHOW_SECONDS + 1)
+    BookRead.objects.create(account=desk.account, started_at=configured_clock().now())
+    look(desk, 10)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    look(desk, 40)
+    assert end_of(intent)[0] == IntentState.WORKING
+
+
+def test_what_fails_at_one_account_keeps_no_other_from_its_turn(desk: Desk) -> None:
+    intent = lose(desk)
+    broken = BrokerAccount.objects.create(broker=desk.account.broker, name="broken")
+    OrderIntent.objects.filter(pk=desk.record("elsewhere").pk).update(account=broken, state=IntentState.UNKNOWN)
+    OrderIntent.objects.filter(pk=intent.pk).update(account=desk.account)
+    attempt = intent.attempts.get()
+    attempt.pk, attempt.match_key, attempt.intent = None, "elsewhere", lost("elsewhere")
+    attempt.save(force_insert=True)
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.WORKING
+    assert Alert.objects.get(kind="cannot_see").account == broken
+
+
+# When the book is read, and who is told
+
+
+def test_the_book_is_read_by_the_ladder(tagged: Desk) -> None:
+    tagged.adapter.book_script = [[]] * 60
+    lose(tagged)
+    look(tagged, *[3] * 50)
+    rungs = [rung for rung in visibility.LADDER if rung <= 150]
+    assert len(rungs) - 3 <= tagged.adapter.reads.count("orders") <= len(rungs)
+
+
+def test_an_old_question_is_asked_seldom(desk: Desk) -> None:
+    desk.adapter.book_script = [[]] * 300
+    lose(desk)
+    wait_out(desk, 8)
+    before = desk.adapter.reads.count("orders")
+    look(desk, *[30] * 40)
+    asked = desk.adapter.reads.count("orders") - before
+    assert asked == (5 if desk.adapter.capabilities.calls_per_day else 20)
+
+
+def test_a_person_is_told_once_of_what_is_unknown_for_too_long(desk: Desk) -> None:
+    lose(desk, taken=False)
+    look(desk, 100)
+    assert not Alert.objects.filter(kind="unknown").exists()
+    look(desk, 100, 3, 3)
+    alert = Alert.objects.get(kind="unknown")
+    assert (alert.severity, alert.count) == (Severity.WARNING, 1)
+
+
+def test_a_person_is_told_at_once_of_an_exit(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    OrderIntent.objects.filter(pk=intent.pk).update(reduce_only=True)
+    look(desk, 1)
+    assert Alert.objects.filter(kind="unknown", intent=intent).exists()
+
+
+# Cancels and changes
+
+
+def mutate(desk: Desk, kind: str, step: scripted_broker.Step, **changes: Any) -> OrderIntent:
+    """Send a cancel or a change of order 000001 with a given answer."""
+    record = operations.record_cancel if kind == IntentKind.CANCEL else operations.record_modify
+    intent = record(
+        broker=desk.account.broker, account="default", broker_order_id="000001", client_order_id=kind, **changes
+    )
+    desk.adapter.script = [step]
+    return deliver(intent.pk)
+
+
+def test_a_lost_cancel_that_took_effect_is_done(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    desk.set_book("000001", status=OrderStatus.CANCELLED)
+    look(desk, 1)
+    assert end_of(cancel) == (IntentState.DONE, AttemptOutcome.ADOPTED)
+
+
+def test_a_lost_cancel_that_came_too_late_says_so(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    desk.set_book("000001", status=OrderStatus.FILLED, filled_quantity=130)
+    look(desk, 1)
+    assert end_of(cancel)[0] == IntentState.REJECTED
+    assert cancel.closed_reason == "too late: the order was filled first"
+    assert lost("other").state == IntentState.FILLED
+
+
+def test_a_lost_cancel_without_effect_is_sent_again(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 10)
+    assert end_of(cancel)[0] == IntentState.UNKNOWN
+    look(desk, 10, 20)
+    assert end_of(cancel)[0] == IntentState.READY
+    assert deliver(cancel.pk).state == IntentState.WORKING
+    assert len(desk.adapter.sent) == 3
+
+
+def test_a_lost_cancel_is_not_sent_again_after_its_time(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 125)
+    assert end_of(cancel)[0] == IntentState.NOT_PLACED
+    assert "still shows 000001 open" in cancel.closed_reason
+
+
+@pytest.mark.parametrize("kind", [IntentKind.CANCEL, IntentKind.MODIFY])
+@pytest.mark.parametrize(
+    ("status", "cancel_ends"),
+    [(OrderStatus.CANCELLED, IntentState.DONE), (OrderStatus.FILLED, IntentState.REJECTED)],
+)
+def test_the_book_tells_what_an_order_that_had_ended_came_to(
+    desk: Desk, kind: IntentKind, status: OrderStatus, cancel_ends: IntentState
+) -> None:
+    changes = {} if kind is IntentKind.CANCEL else {"limit_price": "101"}
+    intent = mutate(desk, kind, scripted_broker.raises(OrderEnded("The order is completed."), left=True), **changes)
+    assert intent.state == IntentState.WORKING
+    desk.set_book("000001", status=status, filled_quantity=130 if status is OrderStatus.FILLED else 0)
+    desk.sync()
+    assert end_of(intent)[0] == (cancel_ends if kind is IntentKind.CANCEL else IntentState.REJECTED)
+
+
+def test_a_lost_change_that_took_effect_is_done(desk: Desk) -> None:
+    change = mutate(desk, IntentKind.MODIFY, scripted_broker.drops, limit_price="101.50")
+    desk.set_book("000001", limit_price=Decimal("101.50"))
+    look(desk, 1)
+    assert end_of(change)[0] == IntentState.DONE
+
+
+def test_a_lost_change_without_effect_is_never_sent_again(desk: Desk) -> None:
+    change = mutate(desk, IntentKind.MODIFY, scripted_broker.drops, limit_price="101.50")
+    look(desk, 100)
+    assert end_of(change)[0] == IntentState.UNKNOWN
+    look(desk, 100)
+    assert end_of(change)[0] == IntentState.NOT_PLACED
+    assert "still has its old values" in change.closed_reason
+
+
+def test_a_fill_beside_a_lost_change_leaves_it_to_the_strategy(desk: Desk) -> None:
+    change = mutate(desk, IntentKind.MODIFY, scripted_broker.drops, limit_price="101.50")
+    desk.set_book("000001", status=OrderStatus.PARTIALLY_FILLED, filled_quantity=65)
+    look(desk, 100, 100)
+    assert end_of(change)[0] == IntentState.NOT_PLACED
+    assert "decide again" in change.closed_reason
+
+
+def test_values_that_nobody_sent_are_put_before_a_person(desk: Desk) -> None:
+    change = mutate(desk, IntentKind.MODIFY, scripted_broker.drops, limit_price="101.50")
+    desk.set_book("000001", limit_price=Decimal("99.00"))
+    look(desk, 200)
+    assert end_of(change)[0] == IntentState.NEEDS_HUMAN
+
+
+def test_a_book_that_does_not_show_the_order_says_nothing_of_its_cancel(desk: Desk) -> None:
+    desk.send("third", quantity=195)
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    desk.adapter.hidden = {"000001"}
+    look(desk, 30, 30, 30)
+    assert end_of(cancel)[0] == IntentState.UNKNOWN
+
+
+# The day ends
+
+
+def next_day(desk: Desk) -> None:
+    clock = configured_clock()
+    assert isinstance(clock, SimulatedClock)
+    clock.set(datetime(2026, 11, 24, 0, 5, tzinfo=IST))
+    look(desk, 0)
+
+
+def test_what_is_unknown_when_its_day_ends_is_put_before_a_person(desk: Desk) -> None:
+    intent = lose(desk)
+    next_day(desk)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+
+
+def test_an_order_that_nobody_saw_after_the_close_is_put_before_a_person(desk: Desk) -> None:
+    next_day(desk)
+    assert lost("other").state == IntentState.NEEDS_HUMAN
+
+
+def test_an_order_that_was_still_open_after_the_close_expired(desk: Desk) -> None:
+    at(desk, 16, 20)
+    look(desk, 0)
+    assert desk.adapter.reads.count("orders") == 1
+    assert lost("other").state == IntentState.WORKING
+    next_day(desk)
+    assert lost("other").state == IntentState.EXPIRED
+
+
+def test_the_book_has_its_say_after_the_close(desk: Desk) -> None:
+    desk.set_book("000001", status=OrderStatus.CANCELLED)
+    at(desk, 16, 20)
+    look(desk, 0, 60, 60)
+    assert lost("other").state == IntentState.CANCELLED
+    assert desk.adapter.reads.count("orders") == 1
+
+
+def test_a_cancel_that_was_open_when_its_day_ended_ends_with_its_order(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.accepts)
+    at(desk, 16, 20)
+    look(desk, 0)
+    next_day(desk)
+    assert (lost("other").state, end_of(cancel)[0]) == (IntentState.EXPIRED, IntentState.REJECTED)
+
+
+def test_orders_of_another_mode_are_not_looked_for(desk: Desk) -> None:
+    intent = lose(desk)
+    OrderIntent.objects.filter(pk=intent.pk).update(mode="LIVE")
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    assert "orders" not in desk.adapter.reads
+
+
+def test_an_answer_that_comes_while_the_book_is_read_is_not_overruled(desk: Desk) -> None:
+    intent = lose(desk)
+    fetch = desk.adapter.fetch_orders
+
+    def fetch_orders() -> list[Order]:
+        rows = fetch()
+        book.apply_book(desk.account, rows, configured_clock().now())
+        attempt = intent.attempts.get()
+        BrokerOrder.objects.filter(broker_order_id="000002").update(attempt=attempt)
+        intent.attempts.update(outcome=AttemptOutcome.ACKED)
+        return rows
+
+    desk.adapter.fetch_orders = fetch_orders  # type: ignore[method-assign]
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert intent.attempts.get().outcome == AttemptOutcome.ACKED
