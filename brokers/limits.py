@@ -6,17 +6,29 @@ none. Reads may use a part of each window only; the rest is kept for calls that 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import redis
+from django.conf import settings
 
+from brokers.clock import trading_day
+from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerUnavailable, RateLimited
+
+if TYPE_CHECKING:
+    from brokers.models import BrokerAccount
+
+log = logging.getLogger("brokers.limits")
 
 #: Part of a window and of the day that only urgent calls may use.
 WINDOW_RESERVE = 0.25
 DAY_RESERVE = 0.10
+#: Each window is counted this much longer, since a call reaches the broker a moment after its grant.
+SLACK_MS = 200
 #: What a caller is told to wait when the day's budget is spent; it is not the limiter's to know the day's end.
 DAY_SPENT_WAIT = timedelta(hours=1)
 SOCKET_SECONDS = 2.0
@@ -59,6 +71,27 @@ class CallLimiter:
         # Loads the script again by itself after SCRIPT FLUSH or a restart of the server.
         self._grant = self._redis.register_script(_SCRIPT)
 
+    def count(self, account: BrokerAccount, now: datetime, *, urgent: bool) -> None:
+        """Count one call of an account at its broker, within the limits that the broker states.
+
+        Without Redis an ``urgent`` one is let through: an order's own limits are in the ledger's database.
+
+        :raises RateLimited, BrokerUnavailable: as :meth:`acquire` says.
+        """
+        capabilities = spec_of(account.broker).capabilities
+        try:
+            self.acquire(
+                str(account),
+                windows=capabilities.call_limits,
+                per_day=capabilities.calls_per_day,
+                day=trading_day(now).isoformat(),
+                urgent=urgent,
+            )
+        except BrokerUnavailable:
+            if not urgent:
+                raise
+            log.warning("call not counted, since Redis does not answer", extra={"account": str(account)})
+
     def acquire(
         self,
         key: str,
@@ -78,7 +111,7 @@ class CallLimiter:
         """
         budget = [-1 if per_day is None else _share(per_day, DAY_RESERVE, urgent)]
         for calls, seconds in windows:
-            budget += [_share(calls, WINDOW_RESERVE, urgent), seconds * 1000]
+            budget += [_share(calls, WINDOW_RESERVE, urgent), seconds * 1000 + SLACK_MS]
         try:
             wait = int(self._grant(keys=[f"mcube:calls:{{{key}}}:log", f"mcube:calls:{{{key}}}:{day}"], args=budget))
         except redis.RedisError as error:
@@ -99,6 +132,19 @@ class CallLimiter:
 
     def close(self) -> None:
         self._redis.close()
+
+
+def count_urgent(account: BrokerAccount, now: datetime, *, calls: int) -> None:
+    """Count calls of an account that cannot wait for reads, one after another.
+
+    :raises RateLimited: there is no room for all of them; those before it stay counted.
+    """
+    limiter = CallLimiter(settings.REDIS_URL)
+    try:
+        for _ in range(calls):
+            limiter.count(account, now, urgent=True)
+    finally:
+        limiter.close()
 
 
 def _share(limit: int, reserve: float, urgent: bool) -> int:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +14,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from brokers.discovery import specs
 from brokers.domain.errors import BrokerUnavailable, RateLimited
 from brokers.limits import CallLimiter
 from tests.support.processes import Valkey, wait_for
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 DAY = "2026-11-23"
 
 
@@ -70,7 +76,7 @@ def test_a_full_window_says_how_long_to_wait_and_opens_again_then(limiter: CallL
     with pytest.raises(RateLimited) as refused:
         limiter.acquire(key, windows=[(1, 1)], per_day=None, day=DAY)
 
-    assert 0 < refused.value.retry_after.total_seconds() <= 1
+    assert 0 < refused.value.retry_after.total_seconds() <= 1.2
     wait_for(lambda: _grants(limiter, key, 1, windows=[(1, 1)]), "the window to open", seconds=2)
 
 
@@ -126,3 +132,36 @@ def test_without_redis_no_call_is_granted(tmp_path: Path, key: str) -> None:
     with pytest.raises(BrokerUnavailable, match="cannot be counted"):
         limiter.acquire(key, windows=[(10, 60)], per_day=None, day=DAY, urgent=True)
     limiter.close()
+
+
+@pytest.mark.parametrize("broker", list(specs()))
+def test_processes_that_read_all_they_can_pass_no_limit_as_the_broker_counts(
+    broker: str, redis_url: str, tmp_path: Path
+) -> None:
+    """Login and first calls included, over the real SDK; one of six processes makes calls that cannot wait."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MCUBE_")}
+    environment |= {
+        "MCUBE_HOME": str(tmp_path / "home"),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'calls.sqlite3'}",
+        "MCUBE_REDIS_URL": redis_url,
+        "PYTHONPATH": str(CHECKOUT),
+    }
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("calls_driver.py")), broker, str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    calls = {seconds: limit for limit, seconds in specs()[broker].capabilities.call_limits}
+    counted = result["counted"]
+    assert counted["total"] >= result["made"] + result["login"]
+    if 1 in calls:
+        assert calls[1] - 2 <= counted["max_in_second"] <= calls[1]
+    if 60 in calls:
+        assert calls[60] - 5 <= counted["max_in_minute"] <= calls[60]
+    assert result["refused"] > 0
+    assert result["urgent"] > 0

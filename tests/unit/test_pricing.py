@@ -11,7 +11,7 @@ from brokers.domain.enums import Exchange, InstrumentKind, Side
 from brokers.domain.errors import OrderDenied
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
-from brokers.ledger.pricing import protected_limit
+from brokers.risk.pricing import protected_limit
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 

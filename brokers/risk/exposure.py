@@ -1,0 +1,194 @@
+"""What an account has open and has sent, counted in the arming transaction, which one order of it passes at a time.
+
+What may be at the broker counts as if it were: an order whose outcome is not known keeps its reservation.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from django.db import connection
+from django.db.models import F, Q, Sum
+
+from brokers.domain.enums import TERMINAL_ORDER_STATUSES, Side
+from brokers.domain.errors import NotSent, OrderDenied, RateLimited
+from brokers.domain.order_states import (
+    RESERVING_STATES,
+    UNSENT_STATES,
+    AttemptOutcome,
+    IntentKind,
+    IntentState,
+)
+from brokers.models import BrokerOrder, OrderAttempt, OrderIntent, Scope
+from brokers.risk.checks import Held
+from brokers.risk.limits import Breach, Limit, LimitReached, Limits
+
+#: These may be at the broker while no order of its book is linked to them.
+_UNSEEN = (IntentState.ARMED, IntentState.UNKNOWN, IntentState.ABSENT, IntentState.NEEDS_HUMAN)
+#: After these a repetition is a new wish: the first one is known not to be an order.
+_CAME_TO_NOTHING = (
+    IntentState.DENIED,
+    IntentState.WITHDRAWN,
+    IntentState.LAPSED,
+    IntentState.REFUSED,
+    IntentState.REJECTED,
+)
+# Plain SQL with the states written out, so that SQLite sees that the partial index serves it.
+_OPEN = (
+    f"SELECT COUNT(*), COALESCE(SUM(reserved_rupees), 0) FROM {OrderIntent._meta.db_table} "  # noqa: S608
+    f"WHERE account_id = %s AND trading_day = %s AND kind = 'PLACE' "
+    f"AND state IN ({', '.join(repr(str(state)) for state in sorted(RESERVING_STATES))})"
+)
+_NARROWED = {Scope.STRATEGY: " AND strategy = %s", Scope.SYMBOL: " AND symbol = %s"}
+
+
+def check_open(intent: OrderIntent, limits: Limits, rupees: Decimal) -> None:
+    """Hold what is open, with this order, against the limits of open orders and open rupees.
+
+    A change raises what its order reserves, and never lowers it: nobody knows yet whether it will hold.
+
+    :raises LimitReached: it would be too much.
+    """
+    changed = OrderIntent.objects.filter(attempts__broker_order=intent.target_id) if intent.target_id else None
+    if changed is not None:
+        whole, reserved = rupees, changed.values_list("reserved_rupees", flat=True).first() or Decimal(0)
+        rupees = max(Decimal(0), whole - reserved)
+    breaches: list[Breach] = []
+    for scope, orders_limit, rupees_limit in _by_scope(limits, "max_open_orders", "max_open_rupees"):
+        count, total = _open(intent, scope)
+        if intent.kind == IntentKind.PLACE and orders_limit and count + 1 > orders_limit.value:
+            breaches.append(Breach(orders_limit, f"{count} orders are open"))
+        if rupees_limit and total + rupees > rupees_limit.value:
+            words = f"{total:.2f} are open and the order is worth {rupees:.2f}"
+            breaches.append(Breach(rupees_limit, words))
+    if breaches:
+        raise LimitReached(breaches)
+    if changed is not None and rupees:
+        changed.update(reserved_rupees=whole)
+
+
+def check_rates(intent: OrderIntent, limits: Limits, now: datetime) -> None:
+    """Hold what a strategy or a symbol has sent against its own rates; the account's are the order rate's.
+
+    :raises LimitReached: the day's orders are used up.
+    :raises RateLimited: those of the second or the minute are; says how long to wait.
+    """
+    for name, window in (
+        ("max_orders_per_day", None),
+        ("max_orders_per_minute", timedelta(minutes=1)),
+        ("max_orders_per_second", timedelta(seconds=1)),
+    ):
+        for limit in limits.counted(name):
+            if limit.scope in _NARROWED:
+                _check_rate(intent, limit, window, now)
+
+
+def check_repetition(intent: OrderIntent, limits: Limits, now: datetime) -> None:
+    """Refuse an order without a key of its own that repeats one of a moment ago, or whose outcome is not known yet.
+
+    :raises OrderDenied: names the other one.
+    """
+    limit = limits.strictest("repeat_cooldown_seconds")
+    if limit is None or not limit.value or intent.has_own_key or intent.kind != IntentKind.PLACE:
+        return
+    # Both may have waited since; how far apart they were recorded is what tells a second click.
+    apart = timedelta(seconds=float(limit.value))
+    other = (
+        OrderIntent.objects.filter(
+            # Who waited longer than the cool-down for an answer clicks again as well.
+            Q(created_at__gt=intent.created_at - apart, created_at__lt=intent.created_at + apart)
+            | Q(trading_day=intent.trading_day, state__in=_UNSEEN),
+            account_id=intent.account_id,
+            fingerprint=intent.fingerprint,
+            strategy=intent.strategy,
+        )
+        .exclude(state__in=[*UNSENT_STATES, *_CAME_TO_NOTHING])
+        .exclude(client_order_id=intent.client_order_id)
+        .order_by("-created_at")
+        .values("client_order_id", "state", "created_at")
+        .first()
+    )
+    if other is not None:
+        raise OrderDenied(
+            f"The same order was placed {(now - other['created_at']).total_seconds():.1f} s ago as "
+            f"{other['client_order_id']} and is {other['state']}; a repetition without a client order id of its own "
+            f"within {limit.value} s, or before the outcome is known, is taken for a second click. Give each order its "
+            "own client_order_id."
+        )
+
+
+def check_reduction(intent: OrderIntent, held: Held) -> None:
+    """Keep a reduce-only order within the position, less what other orders may already take from it.
+
+    :raises OrderDenied: it would open or turn the position.
+    :raises NotSent: other orders were filling while the position was read; the next try reads it again.
+    """
+    room = held.units if intent.side == Side.SELL else -held.units
+    certain, doubtful = _taken_by_others(intent, held.asked_at)
+    if intent.quantity > room - certain:
+        raise OrderDenied(
+            f"{intent} is to reduce only: {intent.account} holds {held.units} of {intent.symbol}, other orders that "
+            f"may be filled on the same side have {certain}, and this one is {intent.side} {intent.quantity}."
+        )
+    if intent.quantity > room - certain - doubtful:
+        raise NotSent(f"{intent} waits: orders of {intent.symbol} were filling while the position was read.")
+
+
+def _by_scope(limits: Limits, first: str, second: str) -> list[tuple[str, Limit | None, Limit | None]]:
+    """Two limits that one count answers, for each of account, strategy and symbol that has one of them."""
+    of_first = {_scope(limit): limit for limit in limits.counted(first)}
+    of_second = {_scope(limit): limit for limit in limits.counted(second)}
+    scopes = sorted(of_first.keys() | of_second.keys())
+    return [(scope, of_first.get(scope), of_second.get(scope)) for scope in scopes]
+
+
+def _scope(limit: Limit) -> str:
+    """What its count is narrowed to; empty for the whole account."""
+    return limit.scope if limit.scope in _NARROWED else ""
+
+
+def _open(intent: OrderIntent, scope: str) -> tuple[int, Decimal]:
+    statement = _OPEN
+    values: list[int | date | str] = [intent.account_id, intent.trading_day]
+    if scope:
+        statement += _NARROWED[Scope(scope)]
+        values.append(intent.strategy if scope == Scope.STRATEGY else intent.symbol)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        count, total = cursor.fetchone()
+    return int(count), Decimal(str(total))
+
+
+def _check_rate(intent: OrderIntent, limit: Limit, window: timedelta | None, now: datetime) -> None:
+    attempts = OrderAttempt.objects.filter(intent__account=intent.account, intent__trading_day=intent.trading_day)
+    attempts = attempts.exclude(outcome=AttemptOutcome.NOT_SENT)
+    if limit.scope == Scope.STRATEGY:
+        attempts = attempts.filter(intent__strategy=intent.strategy)
+    else:
+        attempts = attempts.filter(intent__symbol=intent.symbol)
+    if window is not None:
+        attempts = attempts.filter(armed_at__gt=now - window)
+    count = attempts.count()
+    if count < limit.value:
+        return
+    breach = Breach(limit, f"{count} were sent")
+    if window is None:
+        raise LimitReached([breach])
+    raise RateLimited(f"{breach}; this one waits.", retry_after=window / 4)
+
+
+def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]:
+    """Units that other orders of this side may still take, and those that some took at about the time of asking."""
+    same = {"account": intent.account, "exchange": intent.exchange, "symbol": intent.symbol, "side": intent.side}
+    orders = BrokerOrder.objects.filter(**same, trading_day=intent.trading_day, product__in=["", intent.product])
+    working = orders.exclude(status__in=TERMINAL_ORDER_STATUSES)
+    unseen = OrderIntent.objects.filter(
+        **same, trading_day=intent.trading_day, kind=IntentKind.PLACE, state__in=_UNSEEN, product=intent.product
+    ).exclude(Q(pk=intent.pk) | Q(attempts__broker_order__isnull=False))
+    certain = working.aggregate(units=Sum(F("quantity") - F("filled_quantity")))["units"] or 0
+    certain += unseen.aggregate(units=Sum("quantity"))["units"] or 0
+    read_since = working.filter(last_seen_at__gte=asked_at)
+    ended_since = orders.filter(status__in=TERMINAL_ORDER_STATUSES, attempt__intent__updated_at__gte=asked_at)
+    doubtful = sum(rows.aggregate(units=Sum("filled_quantity"))["units"] or 0 for rows in (read_since, ended_since))
+    return certain, doubtful

@@ -1,0 +1,115 @@
+"""Quotes no older than five seconds, shared by every process through Redis, so that a check costs few calls.
+
+Without Redis each process asks the broker for itself.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import cache
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from brokers.domain.instruments import Instrument
+from brokers.domain.market import Quote
+from brokers.gateway import BrokerGateway
+
+MAX_AGE = timedelta(seconds=5)
+SOCKET_SECONDS = 0.5
+#: How long Redis is left alone after it did not answer.
+PAUSE_SECONDS = 5.0
+#: Symbols that a process remembers; more are forgotten together.
+MOST = 2000
+
+_MONEY = ("last_price", "bid_price", "ask_price", "lower_circuit", "upper_circuit")
+
+
+class QuoteBoard:
+    """The newest quotes that this process knows of."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._known: dict[str, Quote] = {}
+        self._silent_until = 0.0
+        self._redis = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=SOCKET_SECONDS,
+            decode_responses=True,
+            # A second try costs the order more time than a quote from the broker.
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def fresh(self, gateway: BrokerGateway, instrument: Instrument) -> Quote:
+        """A quote of at most five seconds ago; asks the broker only when no process of it has one.
+
+        :raises BrokerError: the broker was asked and gave none.
+        """
+        key = f"mcube:quote:{gateway.account.broker}:{instrument.exchange}:{instrument.symbol}"
+        now = gateway.clock.now()
+        quote = self._known.get(key)
+        if quote is None or not is_fresh(quote, now):
+            quote = self._shared(key, instrument, now)
+        if quote is None:
+            quote = gateway.quote(instrument, urgent=True)
+            self._share(key, quote)
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[key] = quote
+        return quote
+
+    def forget(self) -> None:
+        """Ask anew for every symbol, in this process."""
+        self._known.clear()
+        self._silent_until = 0.0
+
+    def _shared(self, key: str, instrument: Instrument, now: datetime) -> Quote | None:
+        if time.monotonic() < self._silent_until:
+            return None
+        try:
+            text = self._redis.get(key)
+        except redis.RedisError:
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
+            return None
+        if not isinstance(text, str):
+            return None
+        values = json.loads(text)
+        last, bid, ask, low, high = (Decimal(values[name]) if values[name] is not None else None for name in _MONEY)
+        quote = Quote(
+            symbol=instrument.symbol,
+            exchange=instrument.exchange,
+            last_price=last,
+            bid_price=bid,
+            ask_price=ask,
+            lower_circuit=low,
+            upper_circuit=high,
+            as_of=datetime.fromisoformat(values["as_of"]),
+        )
+        return quote if is_fresh(quote, now) else None
+
+    def _share(self, key: str, quote: Quote) -> None:
+        if time.monotonic() < self._silent_until:
+            return
+        values = asdict(quote)
+        text = json.dumps({name: values[name] for name in (*_MONEY, "as_of")}, default=str)
+        try:
+            self._redis.set(key, text, px=MAX_AGE)
+        except redis.RedisError:
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
+
+
+def is_fresh(quote: Quote, now: datetime) -> bool:
+    """Whether it is of the last five seconds; one from the future comes from a clock that was set back."""
+    return timedelta(0) <= now - quote.as_of < MAX_AGE
+
+
+@cache
+def board() -> QuoteBoard:
+    """The board of this process."""
+    return QuoteBoard(settings.REDIS_URL)

@@ -1,0 +1,75 @@
+"""The rules of instruments, exchanges and brokers that an order must keep before it is recorded."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from brokers.domain.enums import InstrumentKind, OrderType, Product, Side, TimeInForce
+from brokers.domain.errors import OrderDenied, UnsupportedFeature
+from brokers.domain.inputs import parse_or_deny
+from brokers.domain.instruments import Instrument
+from brokers.interfaces import AdapterSpec
+from brokers.models import BrokerAccount
+
+
+def product_of(account: BrokerAccount, instrument: Instrument, product: str | None) -> Product:
+    """The product the caller named, or the account's default for the segment."""
+    if product:
+        return parse_or_deny(Product, product)
+    if instrument.exchange.is_derivative:
+        return parse_or_deny(Product, account.default_derivative_product)
+    return parse_or_deny(Product, account.default_cash_product)
+
+
+def check_order(spec: AdapterSpec, instrument: Instrument, content: dict[str, Any], today: date) -> None:
+    """Refuse what the exchange or the broker cannot take.
+
+    ``today`` is the market's IST date: lots, ticks and freeze quantities of another day are not used.
+
+    :raises OrderDenied: a sentence with the value that is wrong.
+    """
+    order_type = OrderType(content["order_type"])
+    capabilities = spec.capabilities
+    if instrument.master_day != today:
+        raise OrderDenied(
+            f"The instruments are of {instrument.master_day:%d %b %Y} and today is {today:%d %b %Y}; "
+            "refresh the instruments and try again."
+        )
+    if instrument.kind is InstrumentKind.INDEX:
+        raise OrderDenied(f"{instrument.symbol} is an index and cannot be traded; name one of its futures or options.")
+    if instrument.exchange not in capabilities.exchanges:
+        raise UnsupportedFeature(f"{spec.verbose_name} does not trade on {instrument.exchange}.")
+    if spec.name not in instrument.identifiers:
+        raise OrderDenied(f"{instrument.symbol} is not in {spec.verbose_name}'s instrument master of today.")
+    if order_type is not OrderType.MARKET and order_type not in capabilities.order_types:
+        raise UnsupportedFeature(f"{spec.verbose_name} takes no {order_type} orders.")
+    if (product := Product(content["product"])) not in capabilities.products:
+        raise UnsupportedFeature(f"{spec.verbose_name} does not offer product {product} through its API.")
+    if (validity := TimeInForce(content["time_in_force"])) not in capabilities.times_in_force:
+        raise UnsupportedFeature(f"{spec.verbose_name} does not offer time in force {validity}.")
+    instrument.check_quantity(content["quantity"])
+    _check_prices(instrument, order_type, content)
+
+
+def _check_prices(instrument: Instrument, order_type: OrderType, content: dict[str, Any]) -> None:
+    limit, trigger = content["limit_price"], content["trigger_price"]
+    if order_type is OrderType.MARKET:
+        if limit is not None:
+            raise OrderDenied(f"A market order takes no price, but {limit} was given; make it a LIMIT order.")
+    elif limit is None:
+        raise OrderDenied(f"A {order_type} order of {instrument.symbol} needs a price in rupees a unit.")
+    else:
+        instrument.check_price(limit)
+    if order_type is not OrderType.STOP_LIMIT:
+        if trigger is not None:
+            raise OrderDenied(f"Only a STOP_LIMIT order takes a trigger price, but {trigger} was given.")
+        return
+    if trigger is None:
+        raise OrderDenied(f"A STOP_LIMIT order of {instrument.symbol} needs a trigger price in rupees a unit.")
+    instrument.check_price(trigger)
+    if (trigger > limit) if content["side"] == Side.BUY else (trigger < limit):
+        raise OrderDenied(
+            f"Trigger {trigger} and price {limit} do not go together: a stop that buys triggers at or below its price, "
+            "one that sells at or above."
+        )
