@@ -14,23 +14,19 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib import import_module
-from urllib.parse import parse_qsl, urlsplit
 
-import httpx
-from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q
 from django.views.decorators.debug import sensitive_variables
 
+from brokers import limits
 from brokers.clock import IST
 from brokers.discovery import spec_of
-from brokers.domain.enums import Mode
-from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, PersonNeeded
+from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, PersonNeeded, RateLimited
 from brokers.interfaces import BrokerAdapter, Clock, SessionGrant
 from brokers.models import BrokerAccount, SessionState
-from credentials import store
+from brokers.simulated_person import play_person
+from credentials import store, validation
 
 log = logging.getLogger("brokers.sessions")
 
@@ -39,6 +35,7 @@ MakeAdapter = Callable[[BrokerAccount, Clock], BrokerAdapter]
 
 #: A login is a handful of calls under one deadline.
 LOGIN_SECONDS = 25.0
+LOGIN_CALLS = 2
 #: Wall time after which a login's process is taken for dead.
 LEASE = timedelta(seconds=LOGIN_SECONDS + 10)
 #: How long a caller that may wait does so for another process's login, and how often it looks.
@@ -90,11 +87,12 @@ def ensure(
 ) -> Session:
     """The current session, or one login for all processes.
 
-    While another process logs in, a caller with ``wait`` (it is given seconds) looks again and again for up
-    to 30 s; a caller without it, such as a task, is turned away at once.
+    While another process logs in, or a pause is short, a caller with ``wait`` (it is given seconds) looks again
+    and again for up to 30 s; a caller without it, such as a task, is turned away at once.
 
     :raises LoginFailed: the broker refused, a pause after a refusal is not over, or a person is needed.
     :raises LoginInProgress: another process is at it.
+    :raises RateLimited: the account's calls are used up for now.
     :raises BrokerUnavailable: the broker could not be asked, or the pause after that is not over.
     :raises CredentialsNotFound: there are none, or they are incomplete.
     """
@@ -105,15 +103,43 @@ def ensure(
         session = _session_in(state, account, clock)
         if session is not None:
             return session
-        if store.credential(account.broker, account.name).is_unchanged_since_login:
-            _refuse_while_paused(state, clock)
-        holder = _take_lease(state, clock)
-        if holder:
+        patience = give_up_at - clock.monotonic() if wait else 0.0
+        as_it_failed = store.credential(account.broker, account.name).is_unchanged_since_login
+        paused = as_it_failed and _is_paused(state, clock, patience)
+        if not paused and (holder := _take_lease(state, clock)):
             maker = make_adapter or _adapter_from_factory
-            return _Login(account=account, clock=clock, seen=state, holder=holder, make_adapter=maker).run()
+            login = _Login(account=account, clock=clock, seen=state, holder=holder, make_adapter=maker)
+            try:
+                return login.run()
+            except RateLimited:
+                if wait is None or clock.monotonic() >= give_up_at:
+                    raise
         if wait is None or clock.monotonic() >= give_up_at:
             raise LoginInProgress(f"Another process is logging in account {account}; try again in a few seconds.")
         wait(LOOK_SECONDS)
+
+
+def renew(account: BrokerAccount, *, beyond: int, clock: Clock, make_adapter: MakeAdapter | None = None) -> Session:
+    """A session of a later version than ``beyond``: a fresh login, while the present session stays in use.
+
+    A login that fails takes nothing away; the next one waits, as after any that failed.
+
+    :raises LoginInProgress: another process is at it.
+    :raises BrokerError: there is no fresh session now; the message says why.
+    """
+    state, _ = SessionState.objects.get_or_create(account=account)
+    session = _session_in(state, account, clock)
+    if session is None:
+        return ensure(account, clock=clock, make_adapter=make_adapter)
+    if session.version > beyond:
+        return session
+    _is_paused(state, clock, 0.0)
+    holder = _take_lease(state, clock, meanwhile=Status.VALID)
+    if not holder:
+        raise LoginInProgress(f"Another process is logging in account {account}; try again in a few seconds.")
+    maker = make_adapter or _adapter_from_factory
+    login = _Login(account=account, clock=clock, seen=state, holder=holder, make_adapter=maker, keeps_session=True)
+    return login.run()
 
 
 def report_expired(account: BrokerAccount, version: int, *, clock: Clock) -> None:
@@ -158,21 +184,10 @@ def give_token(account: BrokerAccount, token: str) -> None:
     :raises ValidationError: there is no token in it, it holds control characters or is too long.
     """
     row = store.credential(account.broker, account.name)
-    row.session_token = _token_in(token)
+    row.session_token = validation.token_in(token)
     row.sid = ""
     row.save(update_fields=["session_token", "sid"])
     try_again(account)
-
-
-@sensitive_variables()
-def _token_in(text: str) -> str:
-    text = text.strip()
-    if "://" in text:
-        values = [value for _, value in parse_qsl(urlsplit(text).query)]
-        text = values[0].strip() if len(values) == 1 else ""
-    if not text:
-        raise ValidationError("There is no token in what was pasted; copy the token alone from the address.")
-    return text
 
 
 def _session_in(state: SessionState, account: BrokerAccount, clock: Clock) -> Session | None:
@@ -201,18 +216,24 @@ def _note_use(state: SessionState, clock: Clock) -> None:
         SessionState.objects.filter(pk=state.pk).update(last_used_at=now)
 
 
-def _refuse_while_paused(state: SessionState, clock: Clock) -> None:
-    """Keep a failed login from being tried again too soon."""
+def _is_paused(state: SessionState, clock: Clock, patience: float) -> bool:
+    """Keep a failed login from being tried again too soon; whether the pause ends within ``patience`` seconds.
+
+    :raises LoginFailed: the broker refused it, so that there is nothing to wait for.
+    :raises BrokerUnavailable: the pause is longer.
+    """
     if state.status == Status.NEEDS_PERSON:
         raise LoginFailed(state.message)
     # A pause longer than the longest comes from a clock that was set back.
     longest = max(REFUSED_PAUSE[1], UNREACHABLE_PAUSE[1])
     if state.retry_at is None or not clock.now() < state.retry_at <= clock.now() + longest:
-        return
-    again = f"{state.retry_at.astimezone(IST):%H:%M:%S} IST"
+        return False
+    told = f"{state.message} The next login is tried at {state.retry_at.astimezone(IST):%H:%M:%S} IST."
     if state.status == Status.FAILED:
-        raise LoginFailed(f"{state.message} The next login is tried at {again}.")
-    raise BrokerUnavailable(f"{state.message} The next login is tried at {again}.")
+        raise LoginFailed(told)
+    if (state.retry_at - clock.now()).total_seconds() > patience:
+        raise BrokerUnavailable(told)
+    return True
 
 
 def _was_opened_just_now(state: SessionState, clock: Clock) -> bool:
@@ -226,7 +247,7 @@ def _pause(ladder: tuple[timedelta, timedelta], failures: int) -> timedelta:
     return min(first * doublings, longest)
 
 
-def _take_lease(state: SessionState, clock: Clock) -> str:
+def _take_lease(state: SessionState, clock: Clock, *, meanwhile: str = Status.LOGGING_IN) -> str:
     """Become the one who logs in; returns the lease's name, or "" when somebody else is at it."""
     holder = f"{socket.gethostname()[:32]}:{os.getpid()}:{secrets.token_hex(6)}"
     now = clock.real_now()
@@ -235,7 +256,7 @@ def _take_lease(state: SessionState, clock: Clock) -> str:
     won = (
         SessionState.objects.filter(pk=state.pk, version=state.version, failures=state.failures)
         .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=now))
-        .update(lease_holder=holder, lease_until=now + LEASE, status=Status.LOGGING_IN, message="")
+        .update(lease_holder=holder, lease_until=now + LEASE, status=meanwhile, message="")
     )
     return holder if won else ""
 
@@ -252,8 +273,11 @@ class _Login:
     make_adapter: MakeAdapter
     #: ``updated_at`` of the credential as this login read it.
     used_at: datetime | None = None
+    #: The present session stays in use until there is a new one, and after a failure too.
+    keeps_session: bool = False
 
     def run(self) -> Session:
+        self._count_calls()
         try:
             grant = self._open_session()
             if grant.expires_at <= self.clock.now():
@@ -284,7 +308,8 @@ class _Login:
                 cause = f"The login of account {self.account} failed with {type(error).__name__}."
                 self._settle_failure(Status.EXPIRED, BrokerUnavailable(cause), UNREACHABLE_PAUSE)
             else:
-                self._leave(status=Status.EXPIRED, message="The login was interrupted.")
+                status = Status.VALID if self.keeps_session else Status.EXPIRED
+                self._leave(status=status, message="The login was interrupted.")
             raise
         return self._settle_success(grant)
 
@@ -292,7 +317,7 @@ class _Login:
         try:
             return self._ask_broker()
         except PersonNeeded as error:
-            token = _play_person(self.account, error.login_url)
+            token = play_person(self.account, error.login_url)
             if not token:
                 raise
         row = store.credential(self.account.broker, self.account.name)
@@ -310,6 +335,20 @@ class _Login:
             return grant
         finally:
             adapter.close()
+
+    def _count_calls(self) -> None:
+        """A login's requests are calls as well; orders wait for it, so they may use what is kept for orders.
+
+        All of them are counted before the first: a login that stops half-way has used up its one-time password.
+
+        :raises RateLimited: there is no room for them now; nothing was sent.
+        """
+        try:
+            limits.count_urgent(self.account, self.clock.now(), calls=LOGIN_CALLS)
+        except RateLimited as error:
+            # Nothing was asked of the broker, so nothing failed there.
+            self._leave(status=Status.VALID if self.keeps_session else Status.EXPIRED, message=error.message)
+            raise
 
     def _settle_success(self, grant: SessionGrant) -> Session:
         with transaction.atomic():
@@ -333,6 +372,8 @@ class _Login:
         return session
 
     def _settle_failure(self, status: str, error: BrokerError, ladder: tuple[timedelta, timedelta]) -> None:
+        if self.keeps_session:
+            status = Status.VALID
         failures = self.seen.failures + 1
         retry_at = self.clock.now() + _pause(ladder, failures)
         with transaction.atomic():
@@ -356,17 +397,3 @@ def _adapter_from_factory(account: BrokerAccount, clock: Clock) -> BrokerAdapter
     from brokers.factory import make_adapter
 
     return make_adapter(account, clock=clock)
-
-
-def _play_person(account: BrokerAccount, login_url: str) -> str:
-    """In simulated mode, do what a person does on the simulated login page; "" where only a person can."""
-    if settings.MODE is not Mode.SIMULATED or urlsplit(login_url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        return ""
-    face = import_module(spec_of(account.broker).simulator.partition(":")[0])
-    try:
-        token: str = face.play_person(login_url)
-    except (OSError, ValueError, httpx.HTTPError) as error:
-        raise BrokerUnavailable(
-            f"The login page of account {account} at the simulator gave no token ({type(error).__name__}); is the simulator running?"
-        ) from error
-    return token

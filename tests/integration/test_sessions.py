@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 from django.db import connection
 
-from brokers import sessions
+from brokers import sessions, simulated_person
 from brokers.domain.enums import Mode
 from brokers.domain.errors import (
     BrokerError,
@@ -165,6 +165,52 @@ def test_a_login_that_ends_while_another_caller_looks_is_not_repeated(
     assert broker.logins == 1
 
 
+def renew(account: BrokerAccount, broker: Broker, *, beyond: int = 1) -> sessions.Session:
+    return sessions.renew(account, beyond=beyond, clock=broker.clock, make_adapter=cast(Any, broker.make_adapter))
+
+
+@pytest.mark.parametrize("name", ["account", "attended"])
+def test_a_fresh_login_replaces_a_session_that_is_still_good(
+    name: str, broker: Broker, request: pytest.FixtureRequest
+) -> None:
+    account = request.getfixturevalue(name)
+    assert ensure(account, broker).version == 1
+    during: list[int] = []
+    broker.during_login = lambda: during.append(ensure(account, broker).version)
+    assert renew(account, broker).version == 2
+    assert during == [1], "everybody else used the old one meanwhile"
+    assert renew(account, broker).version == 2, "one login for all who want one"
+    assert broker.logins == 2
+
+
+@pytest.mark.parametrize("name", ["account", "attended"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        LoginFailed("The token was refused."),
+        BrokerUnavailable("Nobody answered."),
+        PersonNeeded("Open the page.", login_url="https://broker.example/login?api_key=planted-key"),
+        KeyError("a fault of our own"),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fresh_login_that_fails_takes_no_session_away(
+    name: str, error: BaseException, broker: Broker, request: pytest.FixtureRequest
+) -> None:
+    account = request.getfixturevalue(name)
+    ensure(account, broker)
+    broker.error = error
+    with pytest.raises(type(error)):
+        renew(account, broker)
+    assert ensure(account, broker).version == 1
+    assert (broker.logins, state().status) == (2, Status.VALID)
+    if not isinstance(error, KeyboardInterrupt):
+        with pytest.raises(BrokerUnavailable, match="The next login is tried at"):
+            renew(account, broker)
+        assert broker.logins == 2
+
+
 def test_a_valid_session_is_used_again_without_a_login_or_a_decryption(account: BrokerAccount, broker: Broker) -> None:
     first = ensure(account, broker)
     reads = CredentialAccess.objects.count()
@@ -213,6 +259,32 @@ def test_a_session_that_is_dropped_right_after_each_login_is_not_a_hot_loop(
             sessions.report_expired(account, session.version, clock=broker.clock)
         broker.clock.pass_(seconds=1)
     assert 2 <= broker.logins <= 6
+
+
+def test_who_may_wait_does_so_for_a_short_pause(account: BrokerAccount, broker: Broker) -> None:
+    for _ in range(2):
+        session = ensure(account, broker)
+        sessions.report_expired(account, session.version, clock=broker.clock)
+    with pytest.raises(BrokerUnavailable, match="The next login is tried at"):
+        ensure(account, broker)
+    started = broker.clock.now()
+    waited = ensure(account, broker, wait=lambda seconds: broker.clock.pass_(seconds=seconds))
+    assert waited.version == 3
+    assert broker.clock.now() - started < timedelta(seconds=sessions.WAIT_SECONDS)
+
+
+def test_nobody_waits_for_a_pause_that_is_too_long(account: BrokerAccount, broker: Broker) -> None:
+    broker.error = BrokerUnavailable("Down.")
+    for _ in range(6):
+        with suppress(BrokerUnavailable):
+            ensure(account, broker)
+        broker.clock.pass_(minutes=6)
+    with suppress(BrokerUnavailable):
+        ensure(account, broker)
+    waits: list[float] = []
+    with pytest.raises(BrokerUnavailable, match="The next login is tried at"):
+        ensure(account, broker, wait=waits.append)
+    assert not waits
 
 
 def test_clearing_the_stored_token_forces_a_login(account: BrokerAccount, broker: Broker) -> None:
@@ -423,7 +495,7 @@ def test_only_the_simulator_on_loopback_gets_its_person_played(
         return "from-the-page"
 
     face.play_person = play_person  # type: ignore[attr-defined]
-    monkeypatch.setattr(sessions, "import_module", lambda name: face)
+    monkeypatch.setattr(simulated_person, "import_module", lambda name: face)
     broker.error = PersonNeeded(f"Open {page} .", login_url=page)
     if played:
         assert ensure(attended, broker).version == 1

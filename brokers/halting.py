@@ -1,0 +1,142 @@
+"""Cancels what is open, on a person's word. Each cancel is an intent of the ledger like any other."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Container
+from datetime import date
+
+from django.db.models import Q, QuerySet
+
+from brokers.clock import configured_clock, trading_day
+from brokers.domain.enums import TERMINAL_ORDER_STATUSES
+from brokers.domain.errors import OrderDenied
+from brokers.domain.order_states import OPEN_QUESTIONS, AttemptOutcome, IntentKind, IntentState
+from brokers.ledger import operations
+from brokers.ledger.delivery import deliver
+from brokers.models import BrokerAccount, BrokerOrder, OrderIntent, RiskChange, Scope
+
+#: How long a command tries its cancels by itself; the workers go on with what is left.
+PATIENCE_SECONDS = 60.0
+LOOK_SECONDS = 0.2
+
+
+def cancel_open_orders(account: BrokerAccount | None, by: str) -> list[OrderIntent]:
+    """Record a cancel for every working order of an account, or of all; the workers send them within seconds."""
+    scope, key = (Scope.ACCOUNT, str(account)) if account else (Scope.EVERYTHING, "")
+    return record_cancels(scope, key, by=by)
+
+
+def record_cancels(
+    scope: Scope,
+    scope_key: str,
+    *,
+    by: str,
+    spare_exits: bool = False,
+    except_of: Container[int | None] = (),
+    new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+) -> list[OrderIntent]:
+    """Record a cancel for each working order in a switch's scope, with one row of history.
+
+    One that is being cancelled already keeps the cancel it has. ``except_of`` are broker orders' primary keys.
+    """
+    recorded = []
+    for order in _open_orders(scope, scope_key, spare_exits):
+        if order.pk in except_of:
+            continue
+        try:
+            intent = operations.record_cancel(
+                broker=order.account.broker,
+                account=order.account.name,
+                broker_order_id=order.broker_order_id,
+                client_order_id=new_id(),
+                strategy=order.attempt.intent.strategy if order.attempt else "",
+            )
+        except OrderDenied:
+            # It ended meanwhile.
+            continue
+        recorded.append(intent)
+    if recorded:
+        RiskChange.objects.create(
+            what="cancel of open orders",
+            scope=scope,
+            scope_key=scope_key,
+            after={"intents": [intent.pk for intent in recorded]},
+            changed_by=by[:150],
+            at=configured_clock().now(),
+        )
+    return recorded
+
+
+def cancel_from_here(
+    scope: Scope,
+    scope_key: str,
+    *,
+    by: str,
+    spare_exits: bool,
+    wait: Callable[[float], None],
+    monotonic: Callable[[], float],
+) -> list[OrderIntent]:
+    """Record the cancels and send them in this process, without a queue; returns them as they then are.
+
+    An order that was leaving while the switch was set is waited for and cancelled, too.
+    """
+    give_up_at = monotonic() + PATIENCE_SECONDS
+    cancels: dict[int, OrderIntent] = {}
+    while True:
+        # Looked at before the orders are listed: what was on its way then and has arrived is among them.
+        more_may_come = _leaving(scope, scope_key).exists()
+        handled = {cancel.target_id for cancel in cancels.values()}
+        new = record_cancels(scope, scope_key, by=by, spare_exits=spare_exits, except_of=handled)
+        cancels |= {cancel.pk: cancel for cancel in new}
+        waiting = [pk for pk, cancel in cancels.items() if cancel.state in (IntentState.READY, IntentState.ARMED)]
+        cancels |= {pk: deliver(pk) for pk in waiting}
+        if not (waiting or more_may_come) or monotonic() > give_up_at:
+            return list(cancels.values())
+        wait(LOOK_SECONDS)
+
+
+def was_seen_today(scope: Scope, scope_key: str) -> bool:
+    """Whether any order of today is in a switch's scope."""
+    return OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), trading_day=_today()).exists()
+
+
+def in_doubt(scope: Scope, scope_key: str) -> int:
+    """How many of today's orders in a switch's scope may be at the broker without an order to cancel."""
+    placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind=IntentKind.PLACE)
+    return placed.filter(trading_day=_today(), state__in=OPEN_QUESTIONS | {IntentState.ARMED}).count()
+
+
+def _leaving(scope: Scope, scope_key: str) -> QuerySet[OrderIntent]:
+    """Orders that a living process may be sending at this moment."""
+    now = configured_clock().now()
+    placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind=IntentKind.PLACE)
+    return placed.filter(state=IntentState.ARMED).filter(
+        attempts__outcome=AttemptOutcome.ARMED, attempts__quiet_at__gte=now
+    )
+
+
+def _open_orders(scope: Scope, scope_key: str, spare_exits: bool) -> QuerySet[BrokerOrder]:
+    """Today's working orders of ours; a person's own are never touched."""
+    orders = BrokerOrder.objects.filter(
+        _where(scope, scope_key, "attempt__intent__strategy"),
+        trading_day=_today(),
+        origin=BrokerOrder.Origin.OURS,
+    ).exclude(status__in=TERMINAL_ORDER_STATUSES)
+    if spare_exits:
+        orders = orders.exclude(attempt__intent__reduce_only=True)
+    return orders.select_related("account", "attempt__intent").order_by("account", "first_seen_at")
+
+
+def _where(scope: Scope, scope_key: str, strategy: str) -> Q:
+    broker, _, name = scope_key.partition("/")
+    return {
+        Scope.EVERYTHING: Q(),
+        Scope.ACCOUNT: Q(account__broker=broker, account__name=name),
+        Scope.STRATEGY: Q(**{strategy: scope_key}),
+        Scope.SYMBOL: Q(symbol=scope_key),
+    }[scope]
+
+
+def _today() -> date:
+    return trading_day(configured_clock().now())
