@@ -7,20 +7,58 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from brokers.admin.display import INTENT_COLOURS, NOTHING, SESSION_COLOURS, age, rupees
+from brokers.admin import questions, switches
+from brokers.admin.display import INTENT_COLOURS, NOTHING, SESSION_COLOURS, SEVERITY_COLOURS, age, rupees, state_word
+from brokers.clock import configured_clock
 from brokers.domain.enums import MarketPhase
 from brokers.domain.order_states import IntentState
 from brokers.domain.redaction import scrub
+from brokers.models import Alert, AlertChannel, KillSwitch, OrderIntent, OrderPlan, Severity
 from mcube import overview
 from mcube.menu import MODE_COLOURS
 from mcube.overview import AccountView, Overview
 
+#: Alerts that fit on the first page; the count says how many there are.
+MOST_ALERTS = 6
 PHASE_COLOURS = {MarketPhase.CONTINUOUS: "success", MarketPhase.PRE_OPEN: "info", MarketPhase.CLOSING_AUCTION: "info"}
 
 
-def show(_request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the first page shows."""
-    return {**context, **describe(overview.take())}
+    return {**context, **describe(overview.take()), **calls_for_a_person(request)}
+
+
+def calls_for_a_person(request: HttpRequest) -> dict[str, Any]:
+    """What stands still or waits until somebody does something."""
+    everything, *others = switches.standing()
+    now = configured_clock().now()
+    asked = questions.open_questions(now, overview.LONGEST_LIST)
+    open_alerts = Alert.objects.filter(acknowledged_at__isnull=True, severity__gte=Severity.WARNING)
+    return {
+        "everything": everything,
+        "switched": [row for row in others if row["state"] != KillSwitch.State.ACTIVE],
+        "questions": asked,
+        "question_count": questions.how_many(),
+        "decide_count": OrderIntent.objects.filter(state=IntentState.NEEDS_HUMAN).count(),
+        "approval_count": OrderIntent.objects.filter(state=IntentState.AWAITING_APPROVAL).count(),
+        "stopped_count": OrderPlan.objects.filter(stopped_at__isnull=False, finished_at__isnull=True).count(),
+        "may_halt": request.user.has_perm(switches.HALT),
+        "alerts": [
+            {
+                "text": alert.get_severity_display(),
+                "colour": SEVERITY_COLOURS[str(alert.severity)],
+                "happened": scrub(alert.happened),
+                "link": reverse("admin:brokers_alert_change", args=(alert.pk,)),
+                "age": age(alert.last_at, now),
+            }
+            for alert in open_alerts.order_by("-severity", "-last_at")[:MOST_ALERTS]
+        ],
+        "alert_count": open_alerts.count(),
+        "mute": [
+            {"name": channel.name, "problem": channel.last_problem}
+            for channel in AlertChannel.objects.filter(is_active=True).exclude(last_problem="")
+        ],
+    }
 
 
 def describe(seen: Overview) -> dict[str, Any]:
@@ -36,30 +74,15 @@ def describe(seen: Overview) -> dict[str, Any]:
         "accounts": [_account(view, seen) for view in seen.accounts],
         "orders": [
             {
-                "text": state.lower(),
+                "text": state_word(state),
                 "count": count,
                 "colour": INTENT_COLOURS[IntentState(state)],
                 "link": f"{reverse('admin:brokers_orderintent_changelist')}?state__exact={state}",
             }
             for state, count in seen.orders.items()
         ],
-        "unknown": [
-            {
-                "intent": intent,
-                "link": reverse("admin:brokers_orderintent_change", args=(intent.pk,)),
-                "age": age(intent.updated_at, seen.now),
-            }
-            for intent in seen.unknown
-        ],
         "unknown_count": seen.unknown_count,
-        "overdue": [
-            {
-                "attempt": attempt,
-                "link": reverse("admin:brokers_orderintent_change", args=(attempt.intent_id,)),
-                "age": age(attempt.armed_at, seen.now),
-            }
-            for attempt in seen.overdue
-        ],
+        "overdue_count": len(seen.overdue),
         "queues": None if seen.queues is None else list(seen.queues.items()),
     }
 

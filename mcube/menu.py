@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
 from brokers.domain.enums import Mode
+from brokers.domain.order_states import IntentState
+from brokers.models import Alert, OrderIntent
 
+#: A long table is not counted further than this.
+MOST = 99
 MODE_COLOURS = {Mode.SIMULATED: "info", Mode.PAPER: "warning", Mode.LIVE: "danger"}
 
 
@@ -18,14 +24,33 @@ def badge(_request: HttpRequest) -> tuple[str, str]:
     return settings.MODE.upper(), MODE_COLOURS[settings.MODE]
 
 
-#: (group, [(title, symbol, model)])
-_MENU = (
+#: (group, [(title, symbol, model, page)]); the page is the list of the model unless another is named.
+_MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
+    (
+        "Look here first",
+        (
+            ("Alerts", "notifications", "brokers.alert"),
+            ("Unresolved orders", "help", "brokers.orderintent", "unresolved"),
+            ("Approvals", "approval", "brokers.orderintent", "approvals"),
+            ("Kill switch", "front_hand", "brokers.killswitch"),
+        ),
+    ),
     (
         "Orders",
         (
+            ("Plans", "stacks", "brokers.orderplan"),
             ("Intents", "receipt_long", "brokers.orderintent"),
             ("Broker's book", "menu_book", "brokers.brokerorder"),
             ("Fills", "done_all", "brokers.tradefill"),
+        ),
+    ),
+    (
+        "Limits",
+        (
+            ("Limits", "speed", "brokers.risklimit"),
+            ("Changes", "history", "brokers.riskchange"),
+            ("Start-up checks", "rule", "brokers.startupbarrier"),
+            ("Alert channels", "send", "brokers.alertchannel"),
         ),
     ),
     (
@@ -59,6 +84,20 @@ _MENU = (
     ("People", (("Users", "person", "auth.user"), ("Groups", "group", "auth.group"))),
 )
 
+#: The addresses that belong to a page of the order intents, by their names.
+_OWN_PAGES = {
+    "unresolved": ("brokers_orderintent_unresolved", "brokers_orderintent_decide"),
+    "approvals": ("brokers_orderintent_approvals",),
+}
+#: What waits for a person, behind the page's name.
+_WAITING: dict[tuple[str, str], Callable[[], QuerySet[Any]]] = {
+    ("brokers.alert", "changelist"): lambda: Alert.objects.filter(acknowledged_at__isnull=True),
+    ("brokers.orderintent", "unresolved"): lambda: OrderIntent.objects.filter(
+        state__in=[IntentState.NEEDS_HUMAN, IntentState.UNKNOWN]
+    ),
+    ("brokers.orderintent", "approvals"): lambda: OrderIntent.objects.filter(state=IntentState.AWAITING_APPROVAL),
+}
+
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The menu, with what this person may see."""
@@ -69,14 +108,24 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
         }
     ]
     for title, entries in _MENU:
-        items = [
-            {"title": name, "icon": symbol, "link": reverse(f"admin:{model.replace('.', '_')}_changelist")}
-            for name, symbol, model in entries
-            if _may_see(request, model)
-        ]
+        items = [_item(request, *entry) for entry in entries if _may_see(request, entry[2])]
         if items:
             groups.append({"title": title, "items": items})
     return groups
+
+
+def _item(request: HttpRequest, title: str, symbol: str, model: str, page: str = "changelist") -> dict[str, Any]:
+    link = reverse(f"admin:{model.replace('.', '_')}_{page}")
+    item: dict[str, Any] = {"title": title, "icon": symbol, "link": link}
+    own = _OWN_PAGES.get(page, ())
+    others = {name for names in _OWN_PAGES.values() for name in names}
+    if page != "changelist" or model == "brokers.orderintent":
+        name = request.resolver_match.url_name if request.resolver_match else ""
+        item["active"] = name in own if own else name not in others and request.path.startswith(link)
+    waiting = _WAITING.get((model, page))
+    if waiting is not None and (count := len(waiting().order_by().values("pk")[: MOST + 1])):
+        item |= {"badge": count if count <= MOST else f"{MOST}+", "badge_variant": "danger"}
+    return item
 
 
 def _may_see(request: HttpRequest, model: str) -> bool:

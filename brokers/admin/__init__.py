@@ -1,5 +1,27 @@
 """The admin pages of a broker account. Registered when Django's admin looks for them."""
 
-from brokers.admin import accounts, calendar, instruments, orders, snapshots
+from brokers.admin import (
+    accounts,
+    alerts,
+    barrier,
+    calendar,
+    instruments,
+    limits,
+    orders,
+    plans,
+    snapshots,
+    switches,
+)
 
-__all__ = ["accounts", "calendar", "instruments", "orders", "snapshots"]
+__all__ = [
+    "accounts",
+    "alerts",
+    "barrier",
+    "calendar",
+    "instruments",
+    "limits",
+    "orders",
+    "plans",
+    "snapshots",
+    "switches",
+]

@@ -16,6 +16,7 @@ from django.urls import reverse
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from brokers.admin import switches
 from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display, told
 from brokers.admin.display import SESSION_COLOURS
 from brokers.clock import configured_clock
@@ -83,11 +84,23 @@ class BrokerAccountAdmin(ModelAdmin):
     show_full_result_count = False
     inlines = (SessionInline,)
     actions = ("login_now", "end_session", "pause", "resume")
+    change_form_outer_before_template = "admin/brokers/trading.html"
     actions_detail = ("login_this", "give_token", "end_this_session")
     fieldsets = (
         (None, {"fields": ("broker", "name", "is_active", "is_live_enabled", "created_at")}),
         ("Orders", {"fields": ("default_cash_product", "default_derivative_product", "orders_per_second")}),
+        ("Safety", {"fields": ("requires_approval", "manual_trading", "resend_after_absence")}),
     )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        account = self.get_object(request, object_id)
+        context = {
+            "trading": account and switches.standing_of(account),
+            "may_halt": request.user.has_perm(switches.HALT),
+        }
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
     def get_readonly_fields(self, request: HttpRequest, obj: BrokerAccount | None = None) -> tuple[str, ...]:
         # The ledger and the credentials are keyed by broker and name.

@@ -10,8 +10,9 @@ from decimal import Decimal
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.domain.redaction import redact
-from brokers.models import BrokerOrder, SessionState
+from brokers.models import BrokerOrder, KillSwitch, SessionState, Severity
 from brokers.models.snapshots import Snapshot
+from brokers.plans.status import PlanState
 
 NOTHING = "–"
 
@@ -29,6 +30,10 @@ INTENT_COLOURS = colours(
         IntentState.ARMED: "info",
         IntentState.WORKING: "primary",
         IntentState.UNKNOWN: "danger",
+        IntentState.ABSENT: "warning",
+        IntentState.NEEDS_HUMAN: "danger",
+        IntentState.AWAITING_APPROVAL: "warning",
+        IntentState.NOT_PLACED: "warning",
         IntentState.DENIED: "warning",
         IntentState.LAPSED: "warning",
         IntentState.REFUSED: "warning",
@@ -37,6 +42,14 @@ INTENT_COLOURS = colours(
         IntentState.DONE: "success",
     },
 )
+#: What a state that calls for attention is called; the others go by their own names.
+STATE_WORDS = {
+    IntentState.NEEDS_HUMAN: "needs you",
+    IntentState.UNKNOWN: "not known",
+    IntentState.ABSENT: "proved absent",
+    IntentState.AWAITING_APPROVAL: "awaits approval",
+    IntentState.NOT_PLACED: "not placed",
+}
 ATTEMPT_COLOURS = colours(
     AttemptOutcome,
     {
@@ -72,6 +85,26 @@ STATUS_COLOURS = colours(
         OrderStatus.UNKNOWN: "danger",
     },
 )
+PLAN_COLOURS = colours(
+    PlanState,
+    {
+        PlanState.RUNNING: "info",
+        PlanState.WAITING: "warning",
+        PlanState.STOPPED: "danger",
+        PlanState.PARTIAL: "warning",
+        PlanState.DONE: "success",
+    },
+)
+SWITCH_COLOURS = {
+    KillSwitch.State.ACTIVE: "success",
+    KillSwitch.State.REDUCING: "warning",
+    KillSwitch.State.HALTED: "danger",
+}
+SEVERITY_COLOURS = {
+    str(Severity.INFO): "info",
+    str(Severity.WARNING): "warning",
+    str(Severity.CRITICAL): "danger",
+}
 SNAPSHOT_COLOURS = {Snapshot.Status.OK: "success", Snapshot.Status.FAILED: "danger"}
 
 
@@ -120,3 +153,8 @@ def facts(values: Mapping[str, object]) -> str:
         for name, value in shown.items()
         if value not in (None, "", [], {})
     )
+
+
+def state_word(state: str) -> str:
+    """A state as a person reads it."""
+    return STATE_WORDS.get(IntentState(state), state.replace("_", " ").lower())

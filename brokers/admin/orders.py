@@ -7,9 +7,21 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path
 
+from brokers.admin import approvals, questions
 from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, told, vocabulary
-from brokers.admin.display import INTENT_COLOURS, NOTHING, ORIGIN_COLOURS, STATUS_COLOURS, facts, price, rupees
+from brokers.admin.display import (
+    INTENT_COLOURS,
+    NOTHING,
+    ORIGIN_COLOURS,
+    STATUS_COLOURS,
+    facts,
+    price,
+    rupees,
+    state_word,
+)
 from brokers.admin.timeline import answer_time, order_page
 from brokers.domain.enums import Exchange, Mode, OrderStatus, Side
 from brokers.domain.order_states import IntentKind
@@ -32,7 +44,7 @@ class AttemptInline(ReadOnlyInline):
     @display(description="reply")
     def reply(self, obj: OrderAttempt) -> str:
         status = str(obj.http_status or "")
-        return " ".join(word for word in (status, obj.reply_code, scrub(obj.reply_text), obj.exceptions) if word)
+        return " ".join(word for word in (status, obj.reply_code, scrub(obj.reply_text), scrub(obj.exceptions)) if word)
 
 
 class EventInline(ReadOnlyInline):
@@ -91,6 +103,25 @@ class OrderIntentAdmin(LongTableAdmin):
         ),
     )
 
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        own = [
+            path("unresolved/", view(self.unresolved), name="brokers_orderintent_unresolved"),
+            path("approvals/", view(self.approvals), name="brokers_orderintent_approvals"),
+            path("<int:pk>/decide/", view(self.decide), name="brokers_orderintent_decide"),
+        ]
+        return [*own, *super().get_urls()]
+
+    def unresolved(self, request: HttpRequest) -> HttpResponse:
+        return questions.list_page(self, request)
+
+    def approvals(self, request: HttpRequest) -> HttpResponse:
+        return approvals.waiting_page(self, request)
+
+    def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
+        intent = get_object_or_404(OrderIntent.objects.select_related("account", "target"), pk=pk)
+        return questions.question_page(self, request, intent)
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -107,7 +138,7 @@ class OrderIntentAdmin(LongTableAdmin):
 
     @display(description="state", label=INTENT_COLOURS, ordering="state")
     def progress(self, obj: OrderIntent) -> tuple[str, str]:
-        return obj.state, obj.get_state_display()
+        return obj.state, state_word(obj.state)
 
     @display(description="limit price")
     def asked_price(self, obj: OrderIntent) -> str:

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from brokers.admin.display import ATTEMPT_COLOURS, INTENT_COLOURS, facts, price
 from brokers.domain.enums import Mode
-from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import OPEN_QUESTIONS, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.redaction import scrub
-from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent
+from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, TradeFill
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +23,8 @@ class Moment:
     #: Longer text, folded away.
     evidence: str = ""
     colour: str = ""
+    #: Where it stands among the others, when its own time is too coarse for that.
+    place: tuple[datetime, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,6 +37,8 @@ class OrderPage:
     others: list[OrderIntent]
     moments: list[Moment]
     warning: str
+    #: A page of its own says what is known and what can be decided.
+    is_question: bool
 
 
 def order_page(intent: OrderIntent) -> OrderPage:
@@ -49,13 +53,14 @@ def order_page(intent: OrderIntent) -> OrderPage:
         moments += _book(order)
         others = [other for other in order.mutations.all() if other.pk != intent.pk]
         moments += map(_other, others)
-    moments.sort(key=lambda moment: moment.at)
+    moments.sort(key=lambda moment: moment.place or (moment.at, 1))
     return OrderPage(
         broker_order=order,
         reason=scrub(order.reason) if order else "",
         others=others,
         moments=moments,
         warning=_warning(intent, attempts),
+        is_question=intent.state in OPEN_QUESTIONS | {IntentState.ARMED},
     )
 
 
@@ -86,7 +91,7 @@ def _attempt(attempt: OrderAttempt, mode: str) -> Iterator[Moment]:
         yield Moment(at=attempt.first_byte_at + shift, title="First byte left this machine")
     if attempt.finished_at is not None:
         status = f"HTTP {attempt.http_status}" if attempt.http_status else ""
-        words = (status, attempt.reply_code, scrub(attempt.reply_text), attempt.exceptions, answer_time(attempt))
+        words = (status, attempt.reply_code, scrub(attempt.reply_text), scrub(attempt.exceptions), answer_time(attempt))
         yield Moment(
             at=attempt.finished_at + shift,
             title=f"Attempt {attempt.number}: {attempt.get_outcome_display()}",
@@ -120,7 +125,15 @@ def _book(order: BrokerOrder) -> Iterator[Moment]:
             title=f"Filled {fill.quantity} at {price(fill.price)}",
             detail=f"trade {fill.fill_id}",
             colour="success",
+            place=_place(fill),
         )
+
+
+def _place(fill: TradeFill) -> tuple[datetime, int]:
+    """Brokers state whole seconds: it happened at any moment of that one, and before somebody saw it."""
+    if fill.filled_at is None or fill.filled_at.microsecond:
+        return fill.filled_at or fill.first_seen_at, 1
+    return min(fill.filled_at + timedelta(microseconds=999_999), max(fill.first_seen_at, fill.filled_at)), 0
 
 
 def _other(intent: OrderIntent) -> Moment:
@@ -138,6 +151,8 @@ def _warning(intent: OrderIntent, attempts: list[OrderAttempt]) -> str:
             "This order may be at the broker. It is never sent again by itself: look it up in the broker's own "
             "order book before you place another."
         )
+    if intent.state == IntentState.NEEDS_HUMAN:
+        return "Nobody but you can find out what the broker made of this order."
     if any(attempt.outcome == AttemptOutcome.ARMED for attempt in attempts):
         return "An attempt is under way, or its sender died. It is not judged before its deadline has passed."
     return ""

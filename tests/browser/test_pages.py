@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
+from brokers.clock import configured_clock
+from brokers.models import OrderIntent, RiskLimit
 from tests.integration import admin_rows
+from tests.integration.admin_rows import NOON
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -112,6 +116,50 @@ def test_the_page_of_an_order_is_whole(look: Look) -> None:
     assert page.complaints == []
     for words in ("Timeline", "Attempt 1: acked", "At the broker"):
         assert words in page.document
+
+
+@pytest.mark.parametrize(
+    ("name", "of", "words"),
+    [
+        ("index", "", ("Halt everything", "1 order waits for your decision", "1 plan is stopped half-way")),
+        ("brokers_orderintent_unresolved", "", ("needs you", "Decide: is it at the broker?")),
+        ("brokers_orderintent_decide", "lost", ("Type ADOPT", "Type NOT PLACED", "Type RESEND")),
+        ("brokers_orderintent_approvals", "", ("Approve", "Decline", "order-")),
+        ("brokers_killswitch_changelist", "", ("Type RESUME", "orders may go")),
+        ("brokers_orderplan_change", "plan", ("Let it go on", "50%")),
+        ("brokers_risklimit_changelist", "", ("What holds for each account", "max lots")),
+        ("brokers_startupbarrier_changelist", "", ("Check now", "It was not checked yet.")),
+        ("brokers_alert_changelist", "", ("needs a decision", "act now")),
+        ("brokers_alert_change", "alert", ("Acknowledge: I take care of it", "What to do")),
+        ("brokers_alertchannel_add", "", ("Minimum severity",)),
+    ],
+)
+def test_a_page_for_a_person_in_trouble_is_whole(look: Look, name: str, of: str, words: tuple[str, ...]) -> None:
+    configured_clock().set(NOON + timedelta(minutes=10))  # type: ignore[union-attr]
+    owner = admin_rows.account()
+    lost = admin_rows.intent(owner, 1, state="UNKNOWN")
+    OrderIntent.objects.filter(pk=lost.pk).update(state="NEEDS_HUMAN", not_after=NOON + timedelta(hours=1))
+    admin_rows.book_order(owner, 1)
+    waiting = admin_rows.intent(owner, 2, state="READY")
+    OrderIntent.objects.filter(pk=waiting.pk).update(state="AWAITING_APPROVAL")
+    RiskLimit.objects.create(scope="ACCOUNT", scope_key=str(owner), max_lots=2)
+    rows = {"lost": lost, "plan": admin_rows.plan(owner, 3), "alert": admin_rows.alert(owner, of=lost)}
+    page = look(reverse(f"admin:{name}", args=[rows[of].pk] if of else []))
+    assert page.complaints == []
+    for expected in words:
+        assert expected in page.document, expected
+
+
+def test_no_page_needs_a_script_of_its_own(look: Look) -> None:
+    """What a person decides is sent by plain forms; the theme's scripts are files."""
+    owner = admin_rows.account()
+    lost = admin_rows.intent(owner, 1, state="UNKNOWN")
+    OrderIntent.objects.filter(pk=lost.pk).update(state="NEEDS_HUMAN")
+    page = look(reverse("admin:brokers_orderintent_decide", args=[lost.pk]))
+    content = page.document[page.document.index('id="content"') :]
+    assert not re.search(r"<script(?![^>]*\bsrc=)", content)
+    assert not re.search(r"\son(?:click|submit|change)=", content)
+    assert content.count('method="post"') >= 2
 
 
 def test_a_stranger_can_log_in(look: Look) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 
+from brokers.alerts import raise_alert
 from brokers.discovery import specs
 from brokers.models import (
+    Alert,
     BrokerAccount,
     BrokerOrder,
     InstrumentEdition,
@@ -16,10 +18,12 @@ from brokers.models import (
     OrderAttempt,
     OrderEvent,
     OrderIntent,
+    OrderPlan,
     PositionLine,
     PositionSnapshot,
     SessionRule,
     SessionState,
+    Severity,
     SpecialDay,
     TradeFill,
 )
@@ -43,6 +47,9 @@ def account(name: str = "default", broker: str = "", *, now: datetime = NOON) ->
 
 def intent(owner: BrokerAccount, number: int, *, state: str = "FILLED", now: datetime = NOON) -> OrderIntent:
     """An order with one attempt and the events that led to ``state``."""
+    waits = ["READY"]
+    sent = [*waits, "ARMED"]
+    steps = {"READY": waits, "ARMED": sent, "UNKNOWN": [*sent, "UNKNOWN"]}.get(state, [*sent, "WORKING", "FILLED"])
     made = OrderIntent.objects.create(
         account=owner,
         kind="PLACE",
@@ -61,7 +68,7 @@ def intent(owner: BrokerAccount, number: int, *, state: str = "FILLED", now: dat
         product="NRML",
         time_in_force="DAY",
         state=state,
-        version=3,
+        version=len(steps) - 1,
         not_before=now,
         not_after=now + timedelta(minutes=5),
         created_at=now,
@@ -86,13 +93,10 @@ def intent(owner: BrokerAccount, number: int, *, state: str = "FILLED", now: dat
         http_status=200 if outcome == "ACKED" else None,
         exceptions="ReadTimeout" if outcome == "UNKNOWN" else "",
     )
-    steps = {"UNKNOWN": ["READY", "ARMED", "UNKNOWN"], "ARMED": ["READY", "ARMED"]}.get(
-        state, ["READY", "ARMED", "WORKING", "FILLED"]
-    )
     for position, step in enumerate(steps):
         OrderEvent.objects.create(
             intent=made,
-            sequence=position + 1,
+            sequence=position,
             from_state=steps[position - 1] if position else "",
             to_state=step,
             actor="SENDER" if position else "CALLER",
@@ -136,6 +140,43 @@ def book_order(owner: BrokerAccount, number: int, *, of: OrderIntent | None = No
             first_seen_at=NOON + timedelta(seconds=9),
         )
     return order
+
+
+def plan(owner: BrokerAccount, number: int) -> OrderPlan:
+    """A basket of one leg in two slices, stopped after the first."""
+    symbol = "NIFTY26NOV24500CE"
+    leg = {"exchange": "NFO", "symbol": symbol, "side": "BUY", "quantity": 150, "round": 0, "line": ""}
+    made = OrderPlan.objects.create(
+        account=owner,
+        kind="BASKET",
+        client_order_id=f"basket-{number}",
+        fingerprint="f" * 64,
+        mode="simulated",
+        trading_day=NOON.date(),
+        legs=[leg],
+        not_after=NOON + timedelta(hours=1),
+        created_at=NOON,
+        stopped_at=NOON,
+        stopped_reason="slice 2 was rejected",
+    )
+    for slice_number, state in enumerate(["FILLED", "READY"]):
+        child = intent(owner, 1000 + 2 * number + slice_number, state=state)
+        OrderIntent.objects.filter(pk=child.pk).update(plan=made, leg=0, slice=slice_number)
+    return made
+
+
+def alert(owner: BrokerAccount, *, of: OrderIntent | None = None) -> Alert:
+    return raise_alert(
+        "needs_human",
+        str(of.pk if of else owner.pk),
+        severity=Severity.CRITICAL,
+        happened=f"{of or owner} needs a decision.",
+        meaning="It is not known whether it is at the broker.",
+        to_do="Look in the broker's own app.",
+        at=NOON,
+        account=owner,
+        intent=of,
+    )
 
 
 def snapshots(owner: BrokerAccount, *, slot_at: datetime = NOON, error: str = "") -> None:

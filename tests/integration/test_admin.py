@@ -18,13 +18,26 @@ from django.urls import reverse
 
 from brokers.admin.display import age, price, rupees
 from brokers.clock import configured_clock
-from brokers.models import BrokerAccount, BrokerOrder, MarginSnapshot, OrderIntent, SessionState, SpecialDay
+from brokers.models import (
+    BrokerAccount,
+    BrokerOrder,
+    KillSwitch,
+    MarginSnapshot,
+    OrderIntent,
+    Scope,
+    SessionState,
+    SpecialDay,
+)
+from brokers.risk import switches
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
 
 pytestmark = pytest.mark.django_db
 
 READ_ONLY = [
+    "alert",
+    "orderplan",
+    "riskchange",
     "sessionstate",
     "marginsnapshot",
     "positionsnapshot",
@@ -73,6 +86,9 @@ def fill(count: int, *, start: int = 0) -> None:
         placed = admin_rows.intent(owner, number)
         admin_rows.book_order(owner, number, of=placed)
         admin_rows.snapshots(owner)
+        admin_rows.plan(owner, number)
+        admin_rows.alert(owner, of=placed)
+        switches.set_switch(Scope.ACCOUNT, str(owner), KillSwitch.State.HALTED, by="asha", reason="test", at=NOON)
 
 
 @pytest.mark.parametrize("model", LISTS)
@@ -86,11 +102,14 @@ def test_a_list_costs_the_same_queries_for_one_row_and_for_twenty(admin_client: 
 
 
 def test_the_first_page_costs_the_same_queries_for_one_account_and_for_twenty(admin_client: Client) -> None:
+    def fewest() -> int:
+        """The calendar is read anew every few seconds, in between or not."""
+        return min(queries(admin_client, reverse("admin:index")) for _ in range(3))
+
     fill(1)
-    queries(admin_client, reverse("admin:index"))
-    one = queries(admin_client, reverse("admin:index"))
+    one = fewest()
     fill(19, start=1)
-    assert queries(admin_client, reverse("admin:index")) == one
+    assert fewest() == one
 
 
 def test_an_order_page_costs_the_same_queries_however_much_happened(admin_client: Client) -> None:
@@ -163,6 +182,19 @@ def test_the_page_of_an_order_tells_its_whole_story_in_order(admin_client: Clien
     assert "127.0.0.1/orders" in page  # evidence
     assert "28.0 ms" in page
     assert "20 Nov 2026, 12:00:00 IST" in page
+
+
+def test_a_fill_that_the_broker_times_to_the_second_stands_where_it_happened(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    placed = admin_rows.intent(owner, 1)
+    book = admin_rows.book_order(owner, 1, of=placed, fills=1)
+    BrokerOrder.objects.update(first_seen_at=NOON + timedelta(milliseconds=41))
+    # 12:00:00, while it was armed 4 ms and acknowledged 40 ms after that second began.
+    book.fills.update(filled_at=NOON, first_seen_at=NOON + timedelta(milliseconds=50))
+    page = text(admin_client, page_url(placed))
+    story = ["Attempt 1 armed", "ARMED → WORKING", "Filled 25 at 112.35", "WORKING → FILLED"]
+    positions = [page.index(words) for words in story]
+    assert positions == sorted(positions)
 
 
 def test_a_period_is_meant_in_the_zone_that_the_page_shows(admin_client: Client) -> None:
