@@ -13,7 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from kombu import Exchange, Queue
 
 from brokers.discovery import specs
@@ -32,7 +32,17 @@ logger = logging.getLogger(__name__)
 
 #: Tasks that a worker runs at once, half of them reads at most; docs/decisions/0020 has the measurement.
 WORKER_SLOTS = 4
-TASK_MODULES = ("orders", "sessions", "snapshots", "market", "instruments")
+TASK_MODULES = (
+    "orders",
+    "sessions",
+    "snapshots",
+    "market",
+    "instruments",
+    "alerts",
+    "reconciliation",
+    "barrier",
+    "plans",
+)
 
 
 def _configuration() -> dict[str, Any]:
@@ -98,6 +108,7 @@ def _prepare_parent(instance: Any, **_: object) -> None:
     for spec in specs().values():
         if spec.name in consumed:
             _preload(spec)
+            _close_barrier(spec)
     # A child's garbage collector writes into every object it looks at, and so copies its page. Not into these.
     gc.collect()
     gc.freeze()
@@ -109,6 +120,22 @@ def _prepare_parent(instance: Any, **_: object) -> None:
 def _keep_usable_connections(**_: object) -> None:
     """Before each task: drop a database connection that is too old or failed; the next query checks the kept one."""
     close_old_connections()
+
+
+@signals.worker_process_init.connect
+def _watch_failures(**_: object) -> None:
+    signals.task_failure.connect(_drop_connections)
+
+
+def _drop_connections(**_: object) -> None:
+    """After a task that failed: begin anew with the database.
+
+    A time limit may strike between the database's BEGIN and Django's note of it. Such a connection looks idle, keeps
+    SQLite's only lock for as long as it lives, and no process could write anything.
+    """
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        del connections[connection.alias]
 
 
 def read_gate(slots: int) -> Callable[[], bool]:
@@ -137,6 +164,20 @@ def _preload(spec: AdapterSpec) -> None:
         # Every task of this broker will say so again, in its own row.
         logger.error("%s", error)
     setup_logging()  # SDKs bring handlers of their own
+
+
+def _close_barrier(spec: AdapterSpec) -> None:
+    """A live broker's accounts are checked again after each start of its worker; a child that is replaced is no start."""
+    from django.conf import settings
+
+    from brokers import barrier
+    from brokers.clock import configured_clock
+    from brokers.domain.enums import Mode
+
+    if settings.MODE is Mode.LIVE:
+        barrier.invalidate(spec.name, configured_clock().now())
+        # Children must not share the parent's connection.
+        connections.close_all()
 
 
 @signals.worker_process_shutdown.connect

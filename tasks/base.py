@@ -14,7 +14,7 @@ from tasks.routing import Priority
 log = logging.getLogger("mcube.tasks")
 
 #: Arguments that may be shown in logs, events and Flower. Everything else stays in the message.
-SHOWN = ("broker", "account", "intent_id", "client_order_id", "order_id", "slot_at", "cadence_seconds")
+SHOWN = ("broker", "account", "intent_id", "plan_id", "client_order_id", "order_id", "slot_at", "cadence_seconds")
 
 
 class RedactedRequest(Request):

@@ -73,16 +73,14 @@ class OrderTask(BaseTask):
             return super().apply_async(args, kwargs, *rest, **options)
         if options.get("countdown") or options.get("eta"):
             raise TypeError("An order is sent as soon as it is recorded; call this when it is due.")
-        content["client_order_id"] = content.get("client_order_id") or uuid.uuid4().hex
-        intent = self.record(content)
+        intent = self.record(self._keyed(content, uuid.uuid4().hex))
         ring(intent)
         return RecordedOrder(intent, self)
 
     def perform(self, intent_id: int | None, content: dict[str, Any]) -> None:
         """Deliver a recorded intent; record a whole order first, under its message's id if it brought none."""
         if intent_id is None:
-            content["client_order_id"] = content.get("client_order_id") or self.request.id
-            intent_id = self._record_on_arrival(content)
+            intent_id = self._record_on_arrival(self._keyed(content, self.request.id))
         began = configured_clock().now()
         with no_waiting():
             intent, obstacle = try_to_deliver(intent_id)
@@ -90,6 +88,14 @@ class OrderTask(BaseTask):
         # another each time, and the sweeper adds messages every few seconds.
         if intent.state == IntentState.READY and (obstacle is not None or intent.updated_at >= began):
             _ring_shortly(intent)
+        if intent.plan_id is not None:
+            _move_plan_on(intent.plan_id)
+
+    def _keyed(self, content: dict[str, Any], made_up: str | None) -> dict[str, Any]:
+        """The order with a client order id, and for a new one whether the caller gave it."""
+        key = content.get("client_order_id")
+        own = {"has_own_key": bool(key)} if self.kind is IntentKind.PLACE else {}
+        return content | {"client_order_id": key or made_up} | own
 
     def _record_on_arrival(self, content: dict[str, Any]) -> int:
         try:
@@ -139,3 +145,10 @@ def _ring_shortly(intent: OrderIntent) -> None:
     wait = intent.not_before - configured_clock().now()
     if timedelta(0) < wait <= SHORT_WAIT:
         ring(intent, countdown=wait.total_seconds())
+
+
+def _move_plan_on(plan_id: int) -> None:
+    """The order may have been what the next of its plan waits for."""
+    from tasks import plans
+
+    plans.move_on(plan_id)

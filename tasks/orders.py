@@ -1,4 +1,4 @@
-"""Orders: place, modify, cancel; following the book; ringing again for what was recorded and not taken.
+"""Orders: place, modify, cancel, baskets and closings; following the book; ringing again for what was not taken.
 
 Call these from a strategy::
 
@@ -14,15 +14,21 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from brokers.discovery import spec_of
-from brokers.domain.errors import BrokerError, CredentialsNotFound, OrderDenied, SDKMissing
+from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
+from brokers.domain.inputs import moment
 from brokers.domain.order_states import IntentKind
 from brokers.factory import find_account
 from brokers.gateway import no_waiting
 from brokers.ledger import book, operations, queries
 from brokers.models import BrokerAccount, OrderIntent
+from brokers.plans import running
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
 from tasks.ledger import OrderTask, ring
+from tasks.plans import close_all_positions as close_all_positions
+from tasks.plans import close_position as close_position
+from tasks.plans import move_on
+from tasks.plans import place_basket as place_basket
 from tasks.routing import Priority
 from tasks.ticks import Tick, each_account, market_is_active
 
@@ -85,6 +91,9 @@ def sync_orders(*, broker: str, account: str = "default", **_: Any) -> None:
             book.sync_orders(row.pk)
     except (BrokerError, CredentialsNotFound, SDKMissing) as error:
         log.warning("The order book of %s could not be read: %s", row, error)
+        return
+    for plan_id in running.unfinished(account_id=row.pk):
+        move_on(plan_id)
 
 
 @app.task(name="tasks.orders.sweep", base=BaseTask, rank=Priority.URGENT, expires=10)
@@ -124,6 +133,7 @@ def _place(
     strategy: str = "",
     not_after: str | datetime | None = None,
     reduce_only: bool = False,
+    has_own_key: bool = True,
 ) -> OrderIntent:
     return operations.record_place(
         broker=broker,
@@ -139,8 +149,9 @@ def _place(
         time_in_force=time_in_force,
         client_order_id=client_order_id,
         strategy=strategy,
-        not_after=_moment(not_after),
+        not_after=moment(not_after, "not_after"),
         reduce_only=reduce_only,
+        has_own_key=has_own_key,
     )
 
 
@@ -175,12 +186,3 @@ def _cancel(
     return operations.record_cancel(
         broker=broker, account=account, broker_order_id=order_id, client_order_id=client_order_id, strategy=strategy
     )
-
-
-def _moment(value: str | datetime | None) -> datetime | None:
-    if not isinstance(value, str):
-        return value
-    try:
-        return datetime.fromisoformat(value)
-    except ValueError as error:
-        raise OrderDenied(f"not_after {value!r} is not an ISO time, e.g. 2026-11-23T10:15:00+05:30.") from error

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from brokers import snapshots
+from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.factory import find_account
 from brokers.gateway import no_waiting
+from brokers.risk import loss
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask
 from tasks.ticks import Tick, each_account, market_is_active
@@ -23,9 +25,14 @@ def snapshot_margin(*, broker: str, account: str = "default", slot_at: str | Non
 
 @app.task(name="tasks.snapshots.snapshot_positions", base=PollTask)
 def snapshot_positions(*, broker: str, account: str = "default", slot_at: str | None = None, **_: Any) -> None:
-    """Write the account's positions into the row of their slot; a failure is a row that says so."""
+    """Write the account's positions into the row of their slot; a failure is a row that says so.
+
+    A loss that reaches the day's limit leaves the account with exits only.
+    """
+    row = find_account(spec_of(broker).name, account)
     with no_waiting():
-        snapshots.take_positions(_account_id(broker, account), _slot(slot_at))
+        snapshots.take_positions(row.pk, _slot(slot_at))
+    loss.check(row, at=configured_clock().now())
 
 
 @app.task(name="tasks.snapshots.schedule_margins", base=BaseTask, expires=30)
