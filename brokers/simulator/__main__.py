@@ -17,6 +17,9 @@ def main() -> int:
     parser.add_argument("--host", default=HOST, help="address to listen on; anything but loopback is open to all")
     parser.add_argument("--master-dir", type=Path, help="folder with real instrument masters to serve and trade")
     parser.add_argument("--unlimited", action="store_true", help="do not enforce the brokers' call limits")
+    parser.add_argument(
+        "--log-requests", action="store_true", help="keep a log of every order request beside the truth log"
+    )
     parser.add_argument("--broker", action="append", default=[], help="serve only this broker's face; may be repeated")
     options = parser.parse_args()
     try:
@@ -26,6 +29,7 @@ def main() -> int:
             host=options.host,
             master_dir=options.master_dir,
             unlimited=options.unlimited,
+            log_requests=options.log_requests,
             brokers=options.broker,
         )
     except (PortTaken, ValueError) as error:

@@ -137,6 +137,8 @@ class BookedOrder:
     disclosed_quantity: int
     tag: str
     source: str
+    #: What the caller's hidden header said of the request, for those who check afterwards; no face shows it.
+    reference: str = ""
     state: State
     filled_quantity: int = 0
     cancelled_quantity: int = 0

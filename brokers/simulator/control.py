@@ -159,7 +159,7 @@ class Control:
         return self._clock(b"")
 
     def _list_faults(self, _: bytes) -> Any:
-        return [fault.model_dump(mode="json") for fault in self._exchange.faults.active()]
+        return [{**fault.model_dump(mode="json"), "used": fault.used} for fault in self._exchange.faults.active()]
 
     def _add_fault(self, body: bytes) -> Any:
         fault = Fault.model_validate_json(body, context={"broker": self._broker})

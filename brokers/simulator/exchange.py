@@ -39,6 +39,7 @@ from brokers.simulator.instruments import Universe, synthetic
 from brokers.simulator.matching import Matcher, moment
 from brokers.simulator.prices import Prices
 from brokers.simulator.quotes import quote
+from brokers.simulator.requests import RequestLog
 from brokers.simulator.restoring import Books, restore
 from brokers.simulator.rules import BrokerRules, ExchangeSettings
 from brokers.simulator.sessions import Sessions
@@ -70,6 +71,9 @@ class SimulatedExchange:
         self.counters = Counters()
         self.sessions = Sessions(self.today)
         self.truth = TruthLog(home / "simulator" / "truth.jsonl")
+        #: What the request being served says of itself in its hidden header.
+        self.reference = ""
+        self.requests: RequestLog | None = None
         self._listed = list(listed)
         self._hours = Hours(self.settings)
         self._rules: dict[str, BrokerRules] = {}
@@ -177,6 +181,7 @@ class SimulatedExchange:
             disclosed_quantity=ticket.disclosed_quantity,
             tag=ticket.tag,
             source=ticket.source,
+            reference=self.reference,
             state=State.RECEIVED,
             placed_at=now,
             updated_at=now,
@@ -218,7 +223,7 @@ class SimulatedExchange:
         order.disclosed_quantity = ticket.disclosed_quantity
         order.modifications += 1
         book.block(order)
-        self.changed("modified", order, moment(epoch))
+        self.changed("modified", order, moment(epoch), by=self.reference)
         self._matcher.reconsider(order, epoch)
         return order
 
@@ -239,7 +244,7 @@ class SimulatedExchange:
         epoch = self.advance()
         order = self._live_order(self._book(account), order_id)
         if not self._fault(account, "cancel", Kind.NO_EFFECT):
-            self._matcher.end(order, State.CANCELLED, "cancelled", epoch)
+            self._matcher.end(order, State.CANCELLED, "cancelled", epoch, by=self.reference)
         return order
 
     def force_fill(self, account: SimulatedAccount, order_id: str, quantity: int, price: Decimal | None) -> BookedOrder:
@@ -328,12 +333,12 @@ class SimulatedExchange:
 
     # What the engine tells
 
-    def changed(self, event: str, order: BookedOrder, at: datetime) -> None:
+    def changed(self, event: str, order: BookedOrder, at: datetime, **more: str) -> None:
         record(order, at)
         if not order.state.is_live:
             self._accounts[order.account].release(order)
         if event != "confirmed":
-            self.truth.write(event, order, at)
+            self.truth.write(event, order, at, **more)
 
     def filled(self, order: BookedOrder, quantity: int, price: Decimal, at: datetime) -> None:
         record(order, at)

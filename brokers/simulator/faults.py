@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
+from random import Random
+from time import monotonic
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
@@ -16,12 +18,14 @@ class Kind(StrEnum):
     DELAY = "delay"  # ``seconds``, then as usual
     HANG = "hang"  # no reply for ``seconds`` (an hour when 0), then the connection is dropped
     DROP = "drop"  # the connection is closed without a byte
+    RESET = "reset"  # the connection is reset without a byte
     BAD_GATEWAY = "bad_gateway"  # 502 with a page of HTML
     HTML = "html"  # 200 with a page of HTML
     NULL = "null"  # 200 with the text null
     EMPTY = "empty"  # 200 without a body
     GARBAGE = "garbage"  # 200 with bytes that are no JSON
     DRIP = "drip"  # the right reply, one byte each ``seconds`` (0.25 when 0)
+    PARTIAL = "partial"  # the right reply, closed after half of its body
     REDIRECT = "redirect"  # 307 to ``body``, the same path when empty
     CUSTOM = "custom"  # ``status``, ``body``, ``content_type``
     # Refusals in the broker's own words; never take effect.
@@ -41,6 +45,8 @@ class Kind(StrEnum):
 REFUSALS = frozenset({Kind.SESSION_DEAD, Kind.RATE_LIMIT, Kind.STATIC_IP, Kind.REFUSE, Kind.NO_DATA})
 CONDUCT = frozenset({Kind.INVISIBLE, Kind.STALE_BOOK, Kind.NO_EFFECT, Kind.REJECT, Kind.DUPLICATE})
 REPLIES = frozenset(Kind) - REFUSALS - CONDUCT
+#: They spoil a reply that the call has earned, whatever ``when`` says.
+SPOIL_THE_REPLY = frozenset({Kind.DRIP, Kind.PARTIAL})
 
 
 class When(StrEnum):
@@ -75,8 +81,15 @@ class Fault(BaseModel):
     count: Annotated[int, Field(ge=0)] = 1
     #: Calls that pass before it begins.
     skip: Annotated[int, Field(ge=0)] = 0
+    #: How likely it hits a call that fits, by a seed of its own, so that a run can be repeated.
+    probability: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: int = 0
     #: Only calls of this account (user id); empty means all.
     account: str = ""
+    #: Seconds after which it is over, by the wall; 0 means never.
+    lasts: Annotated[float, Field(ge=0)] = 0.0
+    #: Ends with the account's next login: what a session that has gone bad does. Needs ``account``.
+    until_login: bool = False
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     status: Annotated[int, Field(ge=200, le=599)] = 200
     body: str = ""
@@ -86,6 +99,11 @@ class Fault(BaseModel):
 
     _used: int = PrivateAttr(default=0)
     _passed: int = PrivateAttr(default=0)
+    _random: Random = PrivateAttr(default_factory=Random)
+    _began: float = PrivateAttr(default_factory=monotonic)
+
+    def model_post_init(self, _: object) -> None:
+        self._random.seed(f"{self.seed}/{self.broker}/{self.endpoint}/{self.kind}")
 
     @field_validator("broker")
     @classmethod
@@ -104,14 +122,20 @@ class Fault(BaseModel):
         if self._passed < self.skip:
             self._passed += 1
             return False
-        if self.is_spent:
+        if self.is_spent or (self.probability < 1 and self._random.random() >= self.probability):
             return False
         self._used += 1
         return True
 
     @property
+    def used(self) -> int:
+        """How many calls it has hit."""
+        return self._used
+
+    @property
     def is_spent(self) -> bool:
-        return bool(self.count) and self._used >= self.count
+        is_over = bool(self.lasts) and monotonic() > self._began + self.lasts
+        return is_over or (bool(self.count) and self._used >= self.count)
 
 
 class Faults:
@@ -125,6 +149,14 @@ class Faults:
 
     def clear(self, broker: str | None = None) -> None:
         self._faults = [fault for fault in self._faults if broker not in (None, fault.broker)]
+
+    def logged_in(self, broker: str, user_id: str) -> None:
+        """Take away what ends with this account's login."""
+        self._faults = [
+            fault
+            for fault in self._faults
+            if not (fault.until_login and fault.broker == broker and fault.account == user_id)
+        ]
 
     def active(self) -> list[Fault]:
         """What is still to happen."""

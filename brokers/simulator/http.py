@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
+import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from brokers.simulator.control import Control
-from brokers.simulator.faults import MUTATIONS, REFUSALS, REPLIES, Fault, Kind, When
+from brokers.simulator.faults import MUTATIONS, REFUSALS, REPLIES, SPOIL_THE_REPLY, Fault, Kind, When
 
 if TYPE_CHECKING:
     from brokers.simulator.accounts import SimulatedAccount
@@ -30,6 +33,10 @@ HTML_PAGE = (
 )
 HANG_SECONDS = 3_600.0
 DRIP_SECONDS = 0.25
+#: Who asks, for those who check afterwards. Nothing in the product sends it.
+REFERENCE = "x-reference"
+#: Endpoints whose success is a fresh login.
+LOGINS = frozenset({"login", "customer"})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -48,6 +55,8 @@ class Request:
     body: bytes
     #: ``host:port`` that the client spoke to.
     host: str = ""
+    #: When its first byte came, as an epoch of the wall; 0 when the server did not note it.
+    began_at: float = 0.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,6 +102,10 @@ class Face(Protocol):
 class _Dropped(Exception):
     """The connection is to be closed without another byte."""
 
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__()
+        self.reset = reset
+
 
 def face_app(exchange: SimulatedExchange, face: Face) -> App:
     """The ASGI app of a face: control endpoints, counters, limits, faults, then the face itself."""
@@ -101,14 +114,16 @@ def face_app(exchange: SimulatedExchange, face: Face) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        request = await _read(scope, receive)
         try:
+            request = await _read(scope, receive)
             if request.path.startswith("/_sim/"):
                 status, body, content_type = control.handle(request.method, request.path, request.body)
                 await _send(Reply(content=body, status=status, content_type=content_type), send)
             else:
                 await _serve(exchange, face, request, receive, send)
-        except (_Dropped, asyncio.CancelledError):
+        except _Dropped as dropped:
+            await _close(scope, reset=dropped.reset)
+        except asyncio.CancelledError:
             await _close(scope)
 
     return app
@@ -117,7 +132,17 @@ def face_app(exchange: SimulatedExchange, face: Face) -> App:
 async def _serve(exchange: SimulatedExchange, face: Face, request: Request, receive: Receive, send: Send) -> None:
     endpoint, account = face.endpoint(request), face.account(request)
     fault = exchange.faults.take(face.broker, endpoint or "other", account.user_id if account else "", REPLIES)
-    if fault and fault.when is When.BEFORE and fault.kind is not Kind.DRIP:
+    if exchange.requests and endpoint in MUTATIONS:
+        exchange.requests.write(
+            request.began_at or time.time(),
+            exchange.clock.offset(),
+            broker=face.broker,
+            account=account.user_id if account else "",
+            endpoint=endpoint,
+            reference=request.headers.get(REFERENCE, ""),
+            fault=f"{fault.kind} {fault.when}" if fault else "",
+        )
+    if fault and fault.when is When.BEFORE and fault.kind not in SPOIL_THE_REPLY:
         spoiled = await _spoil(fault, request, receive)
         if spoiled:
             await _send(spoiled, send)
@@ -126,6 +151,9 @@ async def _serve(exchange: SimulatedExchange, face: Face, request: Request, rece
     if fault and fault.kind is Kind.DRIP:
         await _drip(reply, fault.seconds or DRIP_SECONDS, receive, send)
         return
+    if fault and fault.kind is Kind.PARTIAL:
+        await _send_half(reply, send)
+        raise _Dropped
     if fault and fault.when is When.AFTER:
         reply = await _spoil(fault, request, receive) or reply
     await _send(reply, send)
@@ -147,7 +175,14 @@ def _answer(
         if fault.kind is Kind.SESSION_DEAD:
             exchange.sessions.kill(account)
         return face.refuse(fault, request)
-    return face.handle(endpoint, request, account)
+    exchange.reference = request.headers.get(REFERENCE, "")
+    try:
+        reply = face.handle(endpoint, request, account)
+    finally:
+        exchange.reference = ""
+    if endpoint in LOGINS and reply.status == 200:
+        exchange.faults.logged_in(face.broker, account.user_id)
+    return reply
 
 
 async def _spoil(fault: Fault, request: Request, receive: Receive) -> Reply | None:
@@ -160,8 +195,8 @@ async def _spoil(fault: Fault, request: Request, receive: Receive) -> Reply | No
         return None
     if fault.kind is Kind.HANG:
         await _wait(fault.seconds or HANG_SECONDS, receive)
-    if fault.kind in (Kind.HANG, Kind.DROP):
-        raise _Dropped
+    if fault.kind in (Kind.HANG, Kind.DROP, Kind.RESET):
+        raise _Dropped(reset=fault.kind is Kind.RESET)
     return _spoiled(fault, request)
 
 
@@ -184,9 +219,15 @@ def _spoiled(fault: Fault, request: Request) -> Reply:
 
 
 async def _read(scope: Scope, receive: Receive) -> Request:
+    """The whole request.
+
+    :raises _Dropped: the client went away in the middle of it.
+    """
     parts = []
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Dropped
         parts.append(message.get("body", b""))
         if not message.get("more_body"):
             break
@@ -199,6 +240,7 @@ async def _read(scope: Scope, receive: Receive) -> Request:
         headers=headers,
         body=b"".join(parts),
         host=headers.get("host", ""),
+        began_at=scope.get("extensions", {}).get("began_at", 0.0),
     )
 
 
@@ -212,6 +254,15 @@ async def _send(reply: Reply, send: Send) -> None:
     body = reply.body()
     await send(_start(reply, len(body)))
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_half(reply: Reply, send: Send) -> None:
+    """Half of the body; the length in the header promises all of it."""
+    body = reply.body()
+    await send(_start(reply, len(body)))
+    await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
+    # The server writes what it was given in the next step of the loop.
+    await asyncio.sleep(0)
 
 
 async def _drip(reply: Reply, seconds: float, receive: Receive, send: Send) -> None:
@@ -237,7 +288,11 @@ async def _wait(seconds: float, receive: Receive) -> None:
     raise _Dropped
 
 
-async def _close(scope: Scope) -> None:
+async def _close(scope: Scope, *, reset: bool = False) -> None:
     """Close the connection under the server, which offers no way to say so, and let it notice."""
-    scope["extensions"]["transport"].abort()
+    transport = scope["extensions"]["transport"]
+    if reset:
+        # Without lingering a close is a reset.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
     await asyncio.sleep(0)

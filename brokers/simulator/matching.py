@@ -28,7 +28,7 @@ PART_SECONDS = 1.0
 class Journal(Protocol):
     """Whom the engine tells. Called after the order was changed."""
 
-    def changed(self, event: str, order: BookedOrder, at: datetime) -> None: ...
+    def changed(self, event: str, order: BookedOrder, at: datetime, **more: str) -> None: ...
 
     def filled(self, order: BookedOrder, quantity: int, price: Decimal, at: datetime) -> None: ...
 
@@ -86,14 +86,14 @@ class Matcher:
         if order.state in (State.OPEN, State.TRIGGER_PENDING, State.PARTIALLY_FILLED):
             self._match(order, at, fresh=True)
 
-    def end(self, order: BookedOrder, state: State, event: str, at: float, reason: str = "") -> None:
-        """End an order for good."""
+    def end(self, order: BookedOrder, state: State, event: str, at: float, reason: str = "", **more: str) -> None:
+        """End an order for good; ``more`` goes into the journal."""
         order.state = state
         order.reason = reason
         if state in (State.CANCELLED, State.EXPIRED):
             order.cancelled_quantity = order.remaining_quantity
         self._forget(order)
-        self._journal.changed(event, order, moment(at))
+        self._journal.changed(event, order, moment(at), **more)
 
     def expire_all(self, at: float) -> None:
         for order in [order for orders in self._live.values() for order in orders.values()]:

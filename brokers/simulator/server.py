@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from brokers.discovery import specs
 from brokers.simulator.contracts import Contract
 from brokers.simulator.exchange import SimulatedExchange
+from brokers.simulator.requests import RequestLog
 from brokers.simulator.rules import ExchangeSettings
 
 HOST = "127.0.0.1"
@@ -61,16 +63,29 @@ class _OneSend:
 
 
 class _Protocol(H11Protocol):
-    """uvicorn's protocol, which also shows the app its transport, so that a fault can drop the connection."""
+    """uvicorn's protocol, which also shows the app its transport, so that a fault can drop the connection, and the time."""
+
+    #: When the first byte of the request under way came, as an epoch of the wall; 0 between requests.
+    _began_at = 0.0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(_OneSend(transport))  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        self._began_at = self._began_at or time.time()
+        super().data_received(data)
 
     def handle_events(self) -> None:
         super().handle_events()
         scope: Any = self.scope
         if scope is not None:
-            scope.setdefault("extensions", {})["transport"] = self.transport
+            extensions = scope.setdefault("extensions", {})
+            extensions["transport"] = self.transport
+            extensions.setdefault("began_at", self._began_at)
+
+    def on_response_complete(self) -> None:
+        self._began_at = 0.0
+        super().on_response_complete()
 
 
 class _Server(uvicorn.Server):
@@ -138,6 +153,7 @@ def run(
     host: str = HOST,
     master_dir: Path | None = None,
     unlimited: bool = False,
+    log_requests: bool = False,
     brokers: Collection[str] = (),
 ) -> None:
     """Serve the faces of all brokers, or of the named ones, until SIGTERM or SIGINT.
@@ -155,6 +171,8 @@ def run(
         listed=listed_contracts(faces.values(), master_dir),
         master_dir=master_dir,
     )
+    if log_requests:
+        exchange.requests = RequestLog(home / "simulator" / "requests.jsonl")
     apps = {name: face.create_face(exchange) for name, face in faces.items()}
     asyncio.run(serve(exchange, apps, sockets))
 
@@ -179,6 +197,8 @@ async def serve(exchange: SimulatedExchange, apps: dict[str, Any], sockets: dict
         server.should_exit = True
     await asyncio.gather(*tasks)
     exchange.truth.close()
+    if exchange.requests:
+        exchange.requests.close()
 
 
 def _config(app: Any) -> uvicorn.Config:

@@ -87,3 +87,24 @@ def test_a_fault_without_a_count_stays_until_it_is_cleared() -> None:
 def test_a_fault_that_makes_no_sense_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Fault.model_validate({"broker": BROKER, "kind": "drop", **values})
+
+
+def test_a_fault_that_is_only_likely_hits_its_share_and_the_same_calls_every_time() -> None:
+    def hits(seed: int) -> list[bool]:
+        faults = Faults()
+        faults.add(Fault(broker=BROKER, kind=Kind.HTML, count=0, probability=0.3, seed=seed))
+        return [faults.take(BROKER, "place", "U1", REPLIES) is not None for _ in range(400)]
+
+    assert 80 <= sum(hits(1)) <= 160
+    assert hits(1) == hits(1)
+    assert hits(1) != hits(2)
+
+
+def test_a_fault_of_a_session_ends_with_that_accounts_next_login() -> None:
+    faults = Faults()
+    faults.add(Fault(broker=BROKER, endpoint="orders", kind=Kind.STALE_BOOK, count=0, account="U1", until_login=True))
+
+    faults.logged_in(BROKER, "U2")
+    assert faults.take(BROKER, "orders", "U1", CONDUCT)
+    faults.logged_in(BROKER, "U1")
+    assert faults.take(BROKER, "orders", "U1", CONDUCT) is None
