@@ -13,7 +13,7 @@ from credentials import store
 from credentials.access import acting_as
 from credentials.accounts import open_account
 from credentials.fields import EncryptedField, secret_fields
-from credentials.models import CredentialAccess, CredentialStore
+from credentials.models import CredentialAccess, CredentialStore, ImportedReference
 from credentials.services import service_choices
 
 if TYPE_CHECKING:
@@ -84,18 +84,29 @@ class CredentialStoreAdmin(ModelAdmin):
             super().delete_queryset(request, queryset)
 
 
+class ReadOnlyAdmin(ModelAdmin):
+    """Rows that nobody adds, changes or deletes here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @admin.register(CredentialAccess)
-class CredentialAccessAdmin(ModelAdmin):
+class CredentialAccessAdmin(ReadOnlyAdmin):
     list_display = ["at", "action", "service", "name", "actor", "purpose", "columns"]
     list_filter = ["action", ServiceFilter]
     search_fields = ["actor", "purpose"]
     date_hierarchy = "at"
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: CredentialAccess | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: CredentialAccess | None = None) -> bool:
-        return False
+@admin.register(ImportedReference)
+class ImportedReferenceAdmin(ReadOnlyAdmin):
+    list_display = ["kind", "key", "imported_at"]
+    list_filter = ["kind"]
+    search_fields = ["key"]

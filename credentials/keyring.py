@@ -55,8 +55,8 @@ def unseal(token: str, place: Place) -> str:
     except InvalidToken:
         raise DecryptError(
             f"{place} cannot be decrypted with any key of MCUBE_ENCRYPTION_KEYS ({', '.join(fingerprints())}). "
-            "Add the key it was written with, or delete the credential with "
-            "`python manage.py setup_credentials --delete SERVICE` and set it up again."
+            "Add the key it was written with, or delete what holds it (a credential with "
+            "`python manage.py setup_credentials --delete SERVICE`) and set it up again."
         ) from None
     found = Place(model=content["model"], field=content["field"], row=content["row"])
     if found != place or content["v"] != FORMAT:
@@ -73,6 +73,15 @@ def rotate(token: str) -> str:
     :raises InvalidToken: no key opens it.
     """
     return _multi(tuple(settings.ENCRYPTION_KEYS)).rotate(token.encode()).decode()
+
+
+def is_newest(token: str) -> bool:
+    """Whether the newest key wrote it."""
+    try:
+        _multi((settings.ENCRYPTION_KEYS[0],)).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True
 
 
 def newest_fingerprint() -> str:

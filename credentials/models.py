@@ -167,3 +167,20 @@ class CredentialAccess(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("The record of accesses is append-only.")
+
+
+class ImportedReference(models.Model):
+    """An account or an open position of an old application, kept as it was, for a person to look at."""
+
+    kind = models.CharField(max_length=16)
+    #: The old application's key of it.
+    key = models.CharField(max_length=100)
+    content = models.JSONField()
+    imported_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["kind", "key"], name="one_reference_per_old_row")]
+        ordering = ["kind", "key"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from django.db import transaction
+from django.apps import apps
+from django.db import models, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -154,17 +155,19 @@ def _write_session(service: str, name: str, values: Mapping[str, str], *, login_
 def unreadable() -> list[str]:
     """One sentence for each stored secret that no configured key opens."""
     problems = []
-    for row in CredentialStore.objects.all():
-        for secret in secret_fields(CredentialStore).values():
-            try:
-                secret.reveal(row)
-            except DecryptError as error:
-                problems.append(str(error))
+    models_with_secrets: list[type[models.Model]] = [CredentialStore, *_other_models()]
+    for model in models_with_secrets:
+        for row in model._default_manager.all():
+            for secret in secret_fields(model).values():
+                try:
+                    secret.reveal(row)
+                except DecryptError as error:
+                    problems.append(str(error))
     return problems
 
 
 def rotate() -> int:
-    """Encrypt every credential anew with the newest key; returns how many rows changed.
+    """Encrypt every credential, and every other row with a secret, anew with the newest key; returns how many changed.
 
     Older keys must stay configured until this has run; readers never meet a row they cannot read, and a run
     that was ended half-way is finished by the next.
@@ -180,7 +183,27 @@ def rotate() -> int:
             sealed = _seal(row, {name: secret.reveal(row) for name, secret in secrets.items()})
             # Not save(): the values are the same, so sessions that hang on updated_at stay valid.
             CredentialStore.objects.filter(pk=key).update(**sealed, key_fingerprint=keyring.newest_fingerprint())
-    return len(keys)
+    return len(keys) + sum(_rotate_other(model) for model in _other_models())
+
+
+def _other_models() -> list[type[models.Model]]:
+    """What else keeps secrets in columns of its own."""
+    return [model for model in apps.get_models() if model is not CredentialStore and secret_fields(model)]
+
+
+def _rotate_other(model: type[models.Model]) -> int:
+    """These rows are few and do not say which key they are under, so each is looked at."""
+    changed = 0
+    for key in list(model._default_manager.values_list("pk", flat=True)):
+        with transaction.atomic():
+            row = model._default_manager.select_for_update().get(pk=key)
+            held = {name: getattr(row, secret.attname) for name, secret in secret_fields(model).items()}
+            stale = {name: sealed for name, sealed in held.items() if sealed and not keyring.is_newest(sealed.token)}
+            for name in stale:
+                secret_fields(model)[name].reveal(row)
+            fresh = {name: Sealed(keyring.rotate(sealed.token)) for name, sealed in stale.items()}
+            changed += model._default_manager.filter(pk=key).update(**fresh) if fresh else 0
+    return changed
 
 
 @sensitive_variables("values", "secret")

@@ -6,8 +6,10 @@ import base64
 import binascii
 import ipaddress
 import re
+from urllib.parse import parse_qsl, urlsplit
 
 from django.core.exceptions import ValidationError
+from django.views.decorators.debug import sensitive_variables
 
 #: A JSON Web Token of a broker is about 1 KB; nothing else comes near.
 MAX_LENGTH = 8192
@@ -77,4 +79,19 @@ def normalise(column: str, value: str) -> str:
     if column == "mobile_number":
         digits = re.sub(r"[ -]", "", text)
         return re.sub(r"^(?:\+?91)?(?=[6-9][0-9]{9}$)", "+91", digits)
+    return text
+
+
+@sensitive_variables()
+def token_in(text: str) -> str:
+    """The token in what a person pasted: itself, or the only value of the address that the login page ended at.
+
+    :raises ValidationError: there is none.
+    """
+    text = text.strip()
+    if "://" in text:
+        values = [value for _, value in parse_qsl(urlsplit(text).query)]
+        text = values[0].strip() if len(values) == 1 else ""
+    if not text:
+        raise ValidationError("There is no token in what was pasted; copy the token alone from the address.")
     return text

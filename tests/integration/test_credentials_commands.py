@@ -243,7 +243,7 @@ def test_rotating_by_command(settings: Any) -> None:
     call_command("rotate_encryption_key", stdout=out)
     settings.ENCRYPTION_KEYS = [new]
     assert CredentialStore.objects.get().api_key == "planted"
-    assert out.getvalue().startswith("1 credentials encrypted anew")
+    assert out.getvalue().startswith("1 credentials and channels encrypted anew")
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(CommandError, match="cannot be decrypted"):
         call_command("rotate_encryption_key")

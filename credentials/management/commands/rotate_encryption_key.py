@@ -1,4 +1,4 @@
-"""``manage.py rotate_encryption_key``: encrypt every credential with the newest key. Safe to repeat."""
+"""``manage.py rotate_encryption_key``: encrypt every secret with the newest key. Safe to repeat."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from credentials.keyring import DecryptError
 
 class Command(BaseCommand):
     help = (
-        "Encrypt every credential with the first key of MCUBE_ENCRYPTION_KEYS. Put the new key first, keep the old "
+        "Encrypt every credential and alert channel with the first key of MCUBE_ENCRYPTION_KEYS. Put the new key first, keep the old "
         "ones behind it, restart, run this, then take the old keys away."
     )
 
@@ -19,4 +19,4 @@ class Command(BaseCommand):
             done = store.rotate()
         except DecryptError as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{done} credentials encrypted anew with key {keyring.newest_fingerprint()}.")
+        self.stdout.write(f"{done} credentials and channels encrypted anew with key {keyring.newest_fingerprint()}.")

@@ -1,0 +1,1 @@
+"""Brings credentials, accounts and open positions over from the applications that kept them in plain text."""
