@@ -1,0 +1,220 @@
+"""Runs mcube while everything goes wrong, then holds the ledger against the truth.
+
+    python -m tests.chaos [--long] [--database sqlite|postgresql|both] [--seed S]
+
+Ends with 1 when anything was violated or a crash point was hit too seldom.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+# The run has servers of its own, whatever the tests around it use.
+os.environ["MCUBE_TEST_SERVERS"] = "embedded"
+
+from tests.chaos import checker, database, report
+from tests.chaos.installation import Installation
+from tests.chaos.plan import BROKERS, LONG, SHORT, Plan, accounts_of
+from tests.chaos.sabotage import AFTERMATH, STORM
+from tests.chaos.storm import Storm
+
+#: The keepers' points are still struck for so long after the storm, or until each was hit often enough.
+AFTERMATH_SECONDS = 120.0
+#: The storm goes on for so long after the last wish, while orders wait to be sent.
+BACKLOG_SECONDS = 30.0
+#: States in which an intent is nobody's yet.
+UNFINISHED = "('READY', 'ARMED', 'UNKNOWN', 'ABSENT')"
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long", action="store_true", help="10,000 intents a broker instead of 300")
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--intents", type=int, help="intents a broker")
+    parser.add_argument("--minutes", type=float, help="length of the storm")
+    parser.add_argument("--seed", type=int, help="printed; a random one by default")
+    parser.add_argument("--scale", type=float, help="factor on the visibility bound and its like; 0.1, long 0.2")
+    parser.add_argument("--output", type=Path, help="folder for the reports; var/chaos by default")
+    parser.add_argument("--keep", action="store_true", help="leave the run's folder behind")
+    parser.add_argument(
+        "--break-the-ledger", action="store_true", help="a self-check: a ledger that resends must be found out"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    chosen = options()
+    # Asked to end, end everything that was started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    seed = chosen.seed if chosen.seed is not None else secrets.randbelow(1_000_000)
+    good = True
+    for kind in ["sqlite", "postgresql"] if chosen.database == "both" else [chosen.database]:
+        if kind == "postgresql" and not database.Postgres.is_installed():
+            say("PostgreSQL is not installed here: no run on it.")
+            continue
+        plan = plan_of(chosen, kind, seed)
+        say(f"chaos on {kind}: seed {seed}, scale {plan.scale:g}, {plan.intents} intents a broker")
+        result = run(plan, keep=chosen.keep)
+        path = (chosen.output or Path("var/chaos")) / f"{kind}-{seed}"
+        report.write(result, path)
+        say(report.markdown(result))
+        say(f"Written to {path}.md and .json; again with --seed {seed} --database {kind}.")
+        good &= is_expected(plan, result)
+    return 0 if good else 1
+
+
+def is_expected(plan: Plan, result: dict[str, Any]) -> bool:
+    """Whether the run found what it should: nothing, or what a broken ledger does."""
+    if plan.break_the_ledger:
+        found: bool = result["violations"]["DUPLICATED"] > 0
+        say("The broken ledger was found out." if found else "The broken ledger was NOT found out.")
+        return found
+    return report.is_good(result)
+
+
+def plan_of(chosen: argparse.Namespace, kind: str, seed: int) -> Plan:
+    sizes: dict[str, Any] = dict(LONG if chosen.long else SHORT)
+    count = int(sizes.pop("accounts"))
+    if chosen.intents:
+        # As many blows for an order as ever, and in their proportion as many that must hit.
+        part = chosen.intents / sizes["intents"]
+        sizes |= {name: round(sizes[name] * part) for name in ("kills", "stops", "quota")}
+        sizes |= {"intents": chosen.intents, "storm_seconds": sizes["storm_seconds"] * part}
+    if chosen.break_the_ledger:
+        sizes["quota"] = 0
+    if chosen.minutes:
+        sizes["storm_seconds"] = chosen.minutes * 60
+    return Plan(
+        seed=seed,
+        database=kind,
+        scale=chosen.scale or (0.2 if chosen.long else 0.1),
+        visibility_seconds=180.0,
+        accounts=accounts_of(count),
+        break_the_ledger=chosen.break_the_ledger,
+        **sizes,
+    )
+
+
+def run(plan: Plan, *, keep: bool = False) -> dict[str, Any]:
+    """One run on one database; returns the report."""
+    home = Path(tempfile.mkdtemp(prefix="mcube-chaos-"))
+    folder = home / "chaos"
+    folder.mkdir()
+    plan.write(folder)
+    began = time.monotonic()
+    try:
+        with database.running(plan.database, home) as stored:
+            installation = Installation(home, plan, stored, folder)
+            try:
+                result = _storm_and_check(installation, folder)
+            finally:
+                installation.stop()
+                if keep:
+                    say(f"The run's folder is {home}.")
+        return result | {"seconds": time.monotonic() - began}
+    finally:
+        if not keep:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _storm_and_check(installation: Installation, folder: Path) -> dict[str, Any]:
+    plan = installation.plan
+    assert installation.queue is not None
+    installation.queue.start()
+    installation.start_all()
+    storm = Storm(installation, folder)
+    say("The installation stands; the storm begins.")
+    storm.set_faults()
+    (folder / STORM).touch()
+    for broker in BROKERS:
+        installation.keep(f"strategy-{broker}", (sys.executable, "-m", "tests.chaos.strategy", broker))
+    storm.begin()
+    times = [time.monotonic()]
+    trouble = []
+    if not _wait(lambda: installation.are_done("strategy-"), plan.storm_seconds * 4 + 60):
+        trouble.append("The strategies did not come to an end.")
+    # What was asked for last is to meet the storm as well.
+    _wait(lambda: _count(installation, "('READY', 'ARMED')") <= plan.intents * 0.05, BACKLOG_SECONDS)
+    times.append(time.monotonic())
+    faults = storm.clear_faults()
+    (folder / STORM).rename(folder / AFTERMATH)
+    say("The storm is over; the questions are to be settled.")
+    storm.calm()
+    _wait(lambda: not report.missed(report.points(folder), plan.quota), AFTERMATH_SECONDS)
+    (folder / AFTERMATH).unlink()
+    times.append(time.monotonic())
+    _wait(lambda: _count(installation, UNFINISHED) == 0, plan.settle_seconds)
+    _read_every_book(installation)
+    storm.end()
+    installation.stop_workers()
+    times.append(time.monotonic())
+    phases = dict(zip(("storm", "aftermath", "settling"), [b - a for a, b in pairwise(times)], strict=True))
+    return _judge(installation, folder, storm, faults, trouble) | {"phases": phases}
+
+
+def _count(installation: Installation, states: str) -> int:
+    """Intents in one of ``states``, a list as SQL writes it."""
+    counted = installation.database.query(f"SELECT count(*) AS open FROM brokers_orderintent WHERE state IN {states}")
+    return int(counted[0]["open"])
+
+
+def _read_every_book(installation: Installation) -> None:
+    """The last word of every account's book, with the brokers well again."""
+    for account in installation.plan.accounts:
+        installation.do("send", task="tasks.orders.sync_orders", broker=account.broker, account=account.name)
+    _wait(lambda: not any(installation.waiting(broker) for broker in BROKERS), 60)
+
+
+def _judge(
+    installation: Installation, folder: Path, storm: Storm, faults: dict[str, Any], trouble: list[str]
+) -> dict[str, Any]:
+    plan = installation.plan
+    counters = {broker: installation.control(face, "GET", "counters") for face, broker in enumerate(BROKERS)}
+    (folder / "counters.json").write_text(json.dumps(counters))
+    for name in ("truth.jsonl", "requests.jsonl"):
+        shutil.copy(installation.home / "simulator" / name, folder / name)
+    database.dump(installation.database, folder / "ledger.json")
+    counted = report.points(folder)
+    return {
+        "plan": json.loads((folder / "plan.json").read_text()),
+        "versions": report.versions(),
+        **checker.summary(checker.Evidence.read(folder)),
+        "points": counted,
+        "points_missed": report.missed(counted, plan.quota),
+        "faults": faults,
+        "blows": dict(storm.done),
+        "restarts": installation.restarts,
+        "notes": storm.notes,
+        "trouble": trouble,
+    }
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came true in time. A question that fails while the database is away is asked again."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

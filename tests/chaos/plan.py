@@ -1,0 +1,193 @@
+"""What a run does: how many intents, where, how fast, and under which faults. Everything follows from the seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.labels import AFTER_THE_LAST_GATE
+
+BROKERS = ("breeze", "kotakneo")
+#: What a broker's published limits are, for the checker.
+LIMITS: dict[str, dict[str, int]] = {
+    "breeze": {"orders_per_second": 10, "max_in_minute": 100, "today": 5000},
+    "kotakneo": {"orders_per_second": 10, "max_in_second": 10},
+}
+#: Promised from the first readable book on, beyond the visibility bound where that must pass first. No scale shortens it:
+#: in it lie beat's cadence, the queue, readings that die and two busy cores.
+TRUTH_SECONDS = 60.0
+
+SHORT = {"intents": 300, "storm_seconds": 80.0, "accounts": 6, "children": 16, "kills": 6, "stops": 2, "quota": 5}
+LONG = {
+    "intents": 10_000,
+    "storm_seconds": 1200.0,
+    "accounts": 40,
+    "children": 24,
+    "kills": 115,
+    "stops": 20,
+    "quota": 100,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """One simulated account and what is special about it."""
+
+    broker: str
+    name: str
+    number: int
+    user_id: str
+    #: A person types look-alikes there.
+    manual: bool = False
+    #: What is proved absent is sent again.
+    resends: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run on one database."""
+
+    seed: int
+    database: str
+    intents: int
+    storm_seconds: float
+    #: Worker processes of each broker's queue. A worker holds the place of a killed one for ten seconds, so they are many.
+    children: int
+    #: Blows that the saboteur aims at for each point, and the fewest that count.
+    kills: int
+    stops: int
+    quota: int
+    #: The factor on the visibility bound, the reading ladder and the books' delays.
+    scale: float
+    visibility_seconds: float
+    settle_seconds: float = 150.0
+    accounts: list[Account] = field(default_factory=list)
+    break_the_ledger: bool = False
+
+    @property
+    def visible_within(self) -> float:
+        """The scaled visibility bound in seconds: the brokers' books lag behind by less."""
+        return self.visibility_seconds * self.scale
+
+    def write(self, folder: Path) -> None:
+        """For the processes of the run, and for the checker."""
+        bound, slow = TRUTH_SECONDS, self.visible_within + TRUTH_SECONDS
+        content = asdict(self) | {
+            "limits": LIMITS,
+            "after_the_last_gate": AFTER_THE_LAST_GATE,
+            "seconds_to_truth": {
+                "breeze": {"WORKING": slow, "ABSENT": slow},
+                "kotakneo": {"WORKING": bound, "ABSENT": slow},
+            },
+        }
+        (folder / "plan.json").write_text(json.dumps(content, indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> Plan:
+        content = json.loads((folder / "plan.json").read_text())
+        accounts = [Account(**row) for row in content.pop("accounts")]
+        known = {name: content[name] for name in cls.__dataclass_fields__ if name in content}
+        return cls(**known, accounts=accounts)
+
+    def of(self, broker: str) -> list[Account]:
+        return [account for account in self.accounts if account.broker == broker]
+
+
+def accounts_of(count: int) -> list[Account]:
+    """Accounts at every broker: the first is plain, the second a person's too, the others may send again."""
+    from brokers.simulator.accounts import numbered
+
+    return [
+        Account(
+            broker=broker,
+            name="default" if number == 1 else f"chaos-{number}",
+            number=number,
+            user_id=numbered(broker, number).user_id,
+            manual=number == 2,
+            resends=number > 2,
+        )
+        for broker in BROKERS
+        for number in range(1, count + 1)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """One thing that a strategy wants done."""
+
+    number: int
+    key: str
+    account: str
+    #: place, cancel or modify; the last two find their order when it is their turn.
+    kind: str
+    #: How often it is asked for.
+    copies: int
+    #: It is asked for once more with another quantity, which must be refused.
+    conflicts: bool = False
+    #: Seconds from asking until not_after.
+    lifetime: float = 45.0
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+#: Seconds for which an order lives at the longest where it may be sent again.
+LONGEST_LIFE = 200.0
+#: How long after the storm the last of these end.
+STORM_IS_OVER = 75.0
+#: Shares by (symbol, base price, tick): orders are placed below the market, some through it.
+SHARES = (("RELIANCE", 1400.0, 0.1), ("INFY", 1500.0, 0.1), ("SBIN", 950.0, 0.05))
+
+
+def wishes(plan: Plan, broker: str) -> Iterator[Wish]:
+    """The wishes of one strategy, the same for every start of its process."""
+    rng = random.Random(f"{plan.seed}/{broker}/wishes")
+    accounts = plan.of(broker)
+    last: dict[str, dict[str, Any]] = {}
+    burst: list[Account] = []
+    for number in range(plan.intents):
+        if number % 60 == 20:
+            burst = [rng.choice(accounts)] * 14
+        account = burst.pop() if burst else rng.choice(accounts)
+        kind = rng.choices(["place", "cancel", "modify"], weights=[88, 8, 4])[0] if number > 30 else "place"
+        content = _content(rng)
+        if account.name in last and rng.random() < 0.15:
+            # A look-alike on purpose: where no tag is echoed only the lock keeps them apart.
+            content = last[account.name]
+        last[account.name] = content
+        yield Wish(
+            number=number,
+            key=f"{broker[0]}-{plan.seed}-{number}",
+            account=account.name,
+            kind=kind,
+            copies=rng.choices([1, 2, 3], weights=[50, 30, 20])[0],
+            conflicts=kind == "place" and rng.random() < 0.05,
+            lifetime=max(
+                rng.choices([4.0, 25.0, 50.0, 80.0], weights=[8, 32, 40, 20])[0], _again_until(plan, number, account)
+            ),
+            content=content if kind == "place" else {},
+        )
+
+
+def _again_until(plan: Plan, number: int, account: Account) -> float:
+    """How long an order must live so that its absence can be proved before its time is over; 0 where that is no matter."""
+    if not account.resends:
+        return 0.0
+    ends = plan.storm_seconds * 1.2 + STORM_IS_OVER
+    return min(LONGEST_LIFE, ends - number * plan.storm_seconds / plan.intents)
+
+
+def _content(rng: random.Random) -> dict[str, Any]:
+    symbol, base, tick = rng.choice(SHARES)
+    resting = base * (0.99 - 0.00025 * rng.randrange(80))
+    price = base * 1.015 if rng.random() < 0.12 else resting
+    return {
+        "symbol": symbol,
+        "exchange": "NSE",
+        "action": "B",
+        "quantity": rng.choice([1, 1, 1, 2, 3]),
+        "order_type": "LIMIT",
+        "price": f"{round(price / tick) * tick:.2f}",
+    }
