@@ -2,7 +2,7 @@
 # Name another Python with `make PYTHON=/path/to/python3.12 up`.
 
 .DEFAULT_GOAL := help
-.PHONY: help install up demo test lint bench docs lock clean
+.PHONY: help install up demo test chaos lint bench docs lock clean
 .NOTPARALLEL:
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH
 export PYTHON
@@ -25,6 +25,9 @@ demo: .venv/.installed ## Run one scripted trading session on a stack of its own
 
 test: .venv/.installed ## Run every test; again on PostgreSQL and Redis when they are there
 	@exec $(PY) -m tests
+
+chaos: .venv/.installed ## Run orders while everything goes wrong; CHAOS="--long" for the long run
+	@exec $(PY) -m tests.chaos $(CHAOS)
 
 lint: .venv/.installed ## Check style, types, import directions and migrations
 	$(PY) -m ruff check .

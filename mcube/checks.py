@@ -57,6 +57,14 @@ def _mode() -> list[CheckMessage]:
                 id="mcube.E004",
             )
         )
+    if settings.MODE is Mode.LIVE and settings.SAFETY_SCALE != 1:
+        found.append(
+            Error(
+                f"MCUBE_SAFETY_SCALE is {settings.SAFETY_SCALE:g}; in live mode an order would be called absent too soon.",
+                hint="Unset MCUBE_SAFETY_SCALE; it is for tests.",
+                id="mcube.E005",
+            )
+        )
     if settings.MODE is Mode.LIVE:
         simulated = [name for name, url in settings.BROKER_URLS.items() if url]
         if simulated:

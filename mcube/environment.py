@@ -38,6 +38,11 @@ class Environment(BaseSettings):
     )
     mode: Mode = Field(Mode.SIMULATED, description="simulated, paper or live.")
     live_trading: bool = Field(False, description="The second switch that live orders need.")
+    egress_url: str = Field(
+        "",
+        description="A page that answers with the caller's public address as text; live orders need it, to see that they "
+        "leave from the registered one.",
+    )
     encryption_keys: SecretStr = Field(
         SecretStr(""),
         description="Comma-separated Fernet keys, the first one encrypts; generated once into MCUBE_HOME.",
@@ -52,6 +57,24 @@ class Environment(BaseSettings):
     debug: bool = Field(False, description="Django's debug pages; never with live trading.")
     https: bool = Field(
         False, description="People reach the web admin by HTTPS, through a proxy: secure cookies, redirect, HSTS."
+    )
+    public_url: str = Field(
+        "",
+        description="Address under which people reach the web admin, e.g. https://mcube.example.com; alerts link to it.",
+    )
+    halt_after_unacknowledged_minutes: int = Field(
+        0,
+        ge=0,
+        description="Halt what an alert to act on now is about when nobody acknowledges it for so long; 0 is never.",
+    )
+    visibility_seconds: float = Field(
+        180,
+        gt=0,
+        description="How long an order may stay out of a broker's book, until enough orders were seen to estimate it; at "
+        "least 120.",
+    )
+    safety_scale: float = Field(
+        1, gt=0, le=1, description="Shortens every wait of the reconciliation, for tests; 1 in live mode."
     )
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_json: bool = Field(True, description="One JSON object a line; 0 for reading by eye.")
@@ -86,6 +109,21 @@ class Environment(BaseSettings):
     def _built(cls, value: Mode) -> Mode:
         if value is Mode.PAPER:
             raise ValueError("paper trading is not built yet; write simulated or live")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/")):
+            raise ValueError("write https://host, without a path")
+        return value.rstrip("/")
+
+    @field_validator("egress_url")
+    @classmethod
+    def _egress(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("write the address of a page, e.g. https://host/path")
         return value
 
     @field_validator("log_level")

@@ -16,6 +16,7 @@ ENV = environment.load()
 
 MODE = ENV.mode
 LIVE_TRADING = ENV.live_trading
+EGRESS_URL = ENV.egress_url
 HOME = ENV.home
 # In simulated mode no real host is ever reached: without an address the broker is the simulator of `up`.
 BROKER_URLS = {
@@ -23,6 +24,14 @@ BROKER_URLS = {
     or (f"http://127.0.0.1:{ENV.simulator_port + position}" if MODE is Mode.SIMULATED else None)
     for position, name in enumerate(specs())
 }
+
+# Alerts to act on now that nobody acknowledges for so many minutes halt what they are about; 0 is never.
+HALT_AFTER_UNACKNOWLEDGED_MINUTES = ENV.halt_after_unacknowledged_minutes
+
+# How long the reconciliation waits for a broker's book
+
+VISIBILITY_SECONDS = ENV.visibility_seconds
+SAFETY_SCALE = ENV.safety_scale
 
 # Secrets
 
@@ -110,6 +119,8 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 FORMAT_MODULE_PATH = "mcube.formats"
+# Where people reach it, for links in what is sent to them; empty when nobody said.
+PUBLIC_URL = ENV.public_url
 STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
 LOGIN_URL = "/admin/login/"

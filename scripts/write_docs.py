@@ -1,4 +1,4 @@
-"""Writes the documents that are made from the code: docs/settings.md and docs/capabilities.md.
+"""Writes the documents that are made from the code: docs/settings.md, docs/capabilities.md, docs/order-states.md.
 
 ``python scripts/write_docs.py`` writes them; with ``--check`` it changes nothing and ends with status 1
 if one is not current.
@@ -17,6 +17,8 @@ sys.path.insert(0, str(CHECKOUT))
 
 from brokers.discovery import specs  # noqa: E402
 from brokers.domain.capabilities import Capabilities  # noqa: E402
+from brokers.domain.invariants import Invariant  # noqa: E402
+from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
 
 NOTE = "<!-- Made by scripts/write_docs.py from the code; `make docs` writes it anew. -->"
@@ -58,6 +60,26 @@ def capabilities_page() -> str:
     )
 
 
+def order_states_page() -> str:
+    """Every move of an intent and who may make it, and the invariants that hold whatever happens."""
+    starts = [("nothing", state.value, _actors(actors)) for state, actors in INITIAL_STATES.items()]
+    moves = [(old.value, new.value, _actors(actors)) for (old, new), actors in TRANSITIONS.items()]
+    arrows = [f"    [*] --> {state.value}" for state in INITIAL_STATES]
+    arrows += [f"    {old.value} --> {new.value}" for old, new in TRANSITIONS]
+    diagram = "\n".join(("```mermaid", "stateDiagram-v2", *arrows, "```"))
+    invariants = _table(("Name", "What always holds"), [(member.name, member.value) for member in Invariant])
+    return _page(
+        "How an intent moves",
+        "What each state means is in the [glossary](glossary.md#states-of-an-intent). A move that is not in the table is\n"
+        f"refused, whoever tries it.\n\n{diagram}\n\n{invariants}",
+        _table(("From", "To", "Who"), starts + moves),
+    )
+
+
+def _actors(actors: frozenset[Actor]) -> str:
+    return ", ".join(sorted(actor.value.lower() for actor in actors))
+
+
 def _default(name: str, value: Any) -> str:
     if name == "home":
         return "`var` in the checkout"
@@ -90,7 +112,11 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    pages = {"docs/settings.md": settings_page(), "docs/capabilities.md": capabilities_page()}
+    pages = {
+        "docs/settings.md": settings_page(),
+        "docs/capabilities.md": capabilities_page(),
+        "docs/order-states.md": order_states_page(),
+    }
     stale = []
     for name, text in pages.items():
         path = CHECKOUT / name

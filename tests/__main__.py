@@ -1,7 +1,7 @@
 """Runs every test on the embedded servers, then what touches servers again on PostgreSQL and Redis, if they are there.
 
 ``python -m tests [pytest options]``. What starts whole installations runs alone; the rest on two processes. The first
-run that fails ends it, so that the last line is pytest's word on all of it.
+run that fails ends it, so that the last line is pytest's word on all of it. ``make chaos`` is a command of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ TWO_PROCESSES = ("--numprocesses", "2", "--dist", "loadfile")
 
 def main(options: list[str]) -> int:
     """The status of the first run that failed, or 0."""
-    runs = [("embedded", (*TWO_PROCESSES, "--ignore", ACCEPTANCE)), ("embedded", (ACCEPTANCE,))]
+    runs = [
+        ("embedded", ("pytest", *TWO_PROCESSES, "--ignore", ACCEPTANCE, *options)),
+        ("embedded", ("pytest", ACCEPTANCE, *options)),
+    ]
     if real_servers() is None:
         print("PostgreSQL and Redis are neither configured nor at their standard ports: no second run.", flush=True)
     else:
-        runs += [("real", (*TWO_PROCESSES, *ON_SERVERS)), ("real", (ACCEPTANCE,))]
-    for servers, selection in runs:
-        command = [sys.executable, "-m", "pytest", *selection, *options]
+        runs.append(("real", ("pytest", *TWO_PROCESSES, *ON_SERVERS, *options)))
+        runs.append(("real", ("pytest", ACCEPTANCE, *options)))
+    for servers, module in runs:
+        command = [sys.executable, "-m", *module]
         status = subprocess.run(command, env=os.environ | {"MCUBE_TEST_SERVERS": servers}, check=False).returncode
         if status:
             return status

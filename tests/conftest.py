@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from django.apps import apps
 from django.db import connection
 from django.db.models.signals import post_migrate
 
-from brokers import calendar_seed
+from brokers import calendar_seed, sessions
+from brokers.risk import limits, quotes
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> str:
     """The tests' own queue server."""
     return os.environ["MCUBE_REDIS_URL"]
+
+
+@pytest.fixture(autouse=True)
+def logins_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests log in more often in a second than a broker lets one account; the count is tested in processes of its own."""
+    monkeypatch.setattr(sessions, "LOGIN_CALLS", 0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_remembered() -> Iterator[None]:
+    """Let no test be judged by the quotes and limits of the one before, which live a second and more."""
+    yield
+    limits.forget()
+    board = quotes.board()
+    if board._known:
+        with redis.Redis.from_url(os.environ["MCUBE_REDIS_URL"]) as client:
+            client.delete(*board._known)
+        board.forget()
 
 
 def _seed_calendar(**_: Any) -> None:

@@ -95,7 +95,7 @@ def _make(name: str, check: Check) -> Iterator[Finding]:
 
 def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
     """The checks of the ground, and those that read the tables."""
-    from mcube.diagnosis import machine, stores, trading, workers
+    from mcube.diagnosis import machine, safety, stores, trading, workers
 
     return [
         ("Python", machine.python),
@@ -118,5 +118,9 @@ def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
         ("sessions", trading.sessions),
         ("instruments", trading.instruments),
         ("calendar", trading.calendar),
-        ("orders", trading.orders),
+        ("clock drift", safety.clock_drift),
+        ("start-up barrier", safety.start_up_barrier),
+        ("kill switch", safety.kill_switches),
+        ("alerts", safety.alerts),
+        ("orders", safety.orders),
     ]

@@ -1,4 +1,4 @@
-"""What trading needs: keys and credentials, sessions, instruments, the calendar, and no order in doubt."""
+"""What trading needs: keys and credentials, sessions, instruments and the calendar."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from brokers.discovery import specs
 from brokers.domain.enums import Exchange, Mode
 from brokers.domain.errors import CredentialsNotFound
 from brokers.domain.redaction import scrub
-from brokers.ledger import queries
 from brokers.models import BrokerAccount, InstrumentMaster, SessionState
 from credentials import store
 from mcube.diagnosis import Finding, fail, ok, warn
@@ -131,26 +130,3 @@ def calendar() -> Iterator[Finding]:
             yield warn("calendar", f"{exchange}: known until {until}", remedy)
         else:
             yield ok("calendar", f"{exchange}: known until {until}, now {known.phase(exchange).lower()}")
-
-
-def orders() -> Iterator[Finding]:
-    unknown = queries.unknown()
-    count = unknown.count()
-    if count:
-        names = ", ".join(f"{intent.client_order_id} ({intent.account})" for intent in unknown[:5])
-        yield warn(
-            "orders",
-            f"{count} may be at the broker: {names}",
-            "Look them up in the broker's own order book before placing them again; mcube never does.",
-        )
-    overdue = queries.overdue(configured_clock().now())
-    late = overdue.count()
-    if late:
-        names = ", ".join(attempt.intent.client_order_id for attempt in overdue[:5])
-        yield warn(
-            "orders",
-            f"{late} attempts are armed past their deadline: {names}",
-            "Their sender died or hangs. Look them up in the broker's own order book.",
-        )
-    if not count and not late:
-        yield ok("orders", "none is in doubt")

@@ -173,6 +173,22 @@ def test_a_time_limit_before_the_first_byte_comes_out(verb: str, trader: Trader)
     assert trader.happened() == before
 
 
+def closes() -> None:
+    raise NotSent("Everything is HALTED, set by anna.")
+
+
+@each_mutation
+def test_a_gate_that_closes_before_the_first_byte_is_not_sent_and_says_why(verb: str, trader: Trader) -> None:
+    send, before = trader.mutation(verb), trader.happened()
+    with (
+        pytest.raises(NotSent, match="HALTED, set by anna"),
+        one_call(trader.adapter, before_first_byte=closes) as trace,
+    ):
+        send(trader.adapter)
+    assert not trace.left_this_machine
+    assert trader.happened() == before
+
+
 @each_mutation
 def test_a_time_limit_while_the_answer_is_read_comes_out(
     verb: str, trader: Trader, monkeypatch: pytest.MonkeyPatch

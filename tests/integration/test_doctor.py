@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,24 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
 
-from brokers.clock import configured_clock
+from brokers.alerts import acknowledge, raise_alert
+from brokers.clock import configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.enums import Exchange, Mode
-from brokers.models import BrokerAccount, InstrumentMaster, SessionState, SpecialDay
+from brokers.models import (
+    BrokerAccount,
+    InstrumentMaster,
+    KillSwitch,
+    Scope,
+    SessionState,
+    Severity,
+    SpecialDay,
+    StartupBarrier,
+)
+from brokers.risk import switches
 from credentials.models import CredentialStore
 from mcube import diagnosis, overview
-from mcube.diagnosis import Level, machine, stores, trading, workers
+from mcube.diagnosis import Level, machine, safety, stores, trading, workers
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
 from tests.support.processes import CHECKOUT
@@ -194,14 +205,79 @@ def test_an_unknown_calendar_counts_as_closed() -> None:
     assert set(levels(trading.calendar)) == {Level.FAIL}
 
 
-def test_orders_in_doubt_are_named() -> None:
+def test_orders_in_doubt_are_named_with_what_is_to_be_done() -> None:
     owner = admin_rows.account()
-    assert levels(trading.orders) == [Level.OK]
+    assert levels(safety.orders) == [Level.OK]
     admin_rows.intent(owner, 1, state="UNKNOWN")
     admin_rows.intent(owner, 2, state="ARMED", now=NOON - timedelta(minutes=1))
-    assert levels(trading.orders) == [Level.WARN, Level.WARN]
-    assert f"order-{owner.pk}-1" in said(trading.orders)
-    assert f"order-{owner.pk}-2" in said(trading.orders)
+    admin_rows.intent(owner, 3, state="NEEDS_HUMAN")
+    assert levels(safety.orders) == [Level.WARN] * 3
+    human, unknown, silent = safety.orders()
+    assert f"order-{owner.pk}-3" in human.detail
+    assert "Decide" in human.remedy
+    assert f"order-{owner.pk}-1" in unknown.detail
+    assert "Do not place them again" in unknown.remedy
+    assert f"order-{owner.pk}-2" in silent.detail
+
+
+def test_a_server_whose_clock_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert levels(safety.clock_drift) == [Level.OK]
+    monkeypatch.setattr(safety, "_redis_time", lambda: datetime.now(UTC) - timedelta(seconds=7))
+    assert "+7.0 s from Redis" in said(safety.clock_drift)
+
+
+def test_a_brokers_clock_that_differed_at_the_start_is_told(settings: Any) -> None:
+    settings.MODE = Mode.LIVE
+    check = {"name": "clock", "is_green": False, "sentence": "This machine's clock is +9.0 s from the broker's."}
+    StartupBarrier.objects.create(account=admin_rows.account(), checks=[check])
+    assert "+9.0 s from the broker" in said(safety.clock_drift)
+
+
+def test_the_barrier_is_told_for_live_accounts_alone(settings: Any) -> None:
+    owner = admin_rows.account()
+    assert levels(safety.start_up_barrier) == [Level.OK]
+    settings.MODE = Mode.LIVE
+    assert levels(safety.start_up_barrier) == []
+    owner.is_live_enabled = True
+    owner.save()
+    assert levels(safety.start_up_barrier) == [Level.WARN]
+    now = configured_clock().now()
+    red = {"name": "session", "is_green": False, "sentence": "The broker did not answer."}
+    row = StartupBarrier.objects.create(account=owner, trading_day=trading_day(now), checked_at=now, checks=[red])
+    assert levels(safety.start_up_barrier) == [Level.FAIL]
+    assert "The broker did not answer." in said(safety.start_up_barrier)
+    row.passed_at, row.checks = now, [red | {"is_green": True}]
+    row.save()
+    assert levels(safety.start_up_barrier) == [Level.OK]
+
+
+def test_a_switch_that_stops_orders_says_how_it_is_undone() -> None:
+    assert levels(safety.kill_switches) == [Level.OK]
+    at = configured_clock().now()
+    halted = KillSwitch.State.HALTED
+    switches.set_switch(Scope.STRATEGY, "strangle", halted, by="a person", reason="it loops", at=at)
+    assert levels(safety.kill_switches) == [Level.WARN]
+    assert "manage.py halt --resume --strategy strangle" in said(safety.kill_switches)
+    assert "it loops" in said(safety.kill_switches)
+
+
+def test_live_orders_that_nobody_switched_on_are_told(settings: Any) -> None:
+    settings.MODE = Mode.LIVE
+    assert levels(safety.kill_switches) == [Level.WARN]
+
+
+def test_open_alerts_are_counted_until_somebody_acknowledges_them(settings: Any) -> None:
+    assert levels(safety.alerts) == [Level.OK]
+    at = configured_clock().now()
+    alert = raise_alert(
+        "test", "1", severity=Severity.CRITICAL, happened="It rains.", meaning="Wet.", to_do="An umbrella.", at=at
+    )
+    assert levels(safety.alerts) == [Level.WARN]
+    assert "1 are open, the gravest: It rains" in said(safety.alerts)
+    acknowledge([alert], by="a person", at=at)
+    assert levels(safety.alerts) == [Level.OK]
+    settings.MODE = Mode.LIVE
+    assert "no channel is configured" in said(safety.alerts)
 
 
 def test_keys_that_others_may_read_are_a_failure(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def takes_and_drops(adapter: ScriptedAdapter, operation: object) -> OrderAck:
     raise OrderOutcomeUnknown("The connection was lost before the answer.")
 
 
+def drops(adapter: ScriptedAdapter, operation: object) -> OrderAck:
+    """The connection is lost, and the broker never had the request."""
+    adapter.leave()
+    raise OrderOutcomeUnknown("The connection was lost before the answer.")
+
+
 def never_leaves(adapter: ScriptedAdapter, operation: object) -> OrderAck:
     """No connection could be made."""
     raise NotSent("The broker refused the connection.")
@@ -99,6 +105,13 @@ class ScriptedAdapter(BrokerAdapter):
         self.margin: Decimal | BrokerError = Decimal(100_000)
         self.price: Decimal | None = Decimal("100.00")
         self.reads: list[str] = []
+        #: What the next readings of the book find instead of it: rows, or an error.
+        self.book_script: list[list[Order] | BrokerError] = []
+        #: Order ids that the book does not show.
+        self.hidden: set[str] = set()
+        #: Every tag that an order has had, where the broker remembers.
+        self.tags: dict[str, frozenset[str]] = {}
+        self.logins: list[BrokerError] = []
         self._lock = threading.Lock()
 
     # What a script does
@@ -117,7 +130,8 @@ class ScriptedAdapter(BrokerAdapter):
     def accept(self, operation: object) -> OrderAck:
         if isinstance(operation, OrderRequest):
             number = f"{len(self.book) + 1:06d}"
-            self.book[number] = book_row(number, operation)
+            tag = operation.client_tag if self.capabilities.echoes_client_tag else ""
+            self.book[number] = book_row(number, operation, client_tag=tag, placed_at=self.context.clock.now())
             return OrderAck(broker_order_id=number)
         assert isinstance(operation, (OrderChange, CancelRequest))
         return OrderAck(broker_order_id=operation.broker_order_id)
@@ -140,6 +154,9 @@ class ScriptedAdapter(BrokerAdapter):
         return step(self, operation)
 
     def open_session(self) -> SessionGrant:
+        self.reads.append("login")
+        if self.logins:
+            raise self.logins.pop(0)
         return SessionGrant(session_token="token", expires_at=OPEN_MARKET + timedelta(hours=12))
 
     def use_session(self, grant: SessionGrant) -> None:
@@ -162,7 +179,15 @@ class ScriptedAdapter(BrokerAdapter):
         return self.positions
 
     def fetch_orders(self) -> list[Order]:
-        return list(self.book.values())
+        self.reads.append("orders")
+        found = self.book_script.pop(0) if self.book_script else list(self.book.values())
+        if isinstance(found, BrokerError):
+            raise found
+        return [row for row in found if row.broker_order_id not in self.hidden]
+
+    def fetch_order_tags(self, broker_order_id: str, instrument: Instrument) -> frozenset[str]:
+        self.reads.append("history")
+        return self.tags.get(broker_order_id, frozenset())
 
     def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order:
         return self.book[broker_order_id]
@@ -251,7 +276,7 @@ def foreign_row(number: str, **changes: object) -> Order:
     return Order(**(values | changes))  # type: ignore[arg-type]
 
 
-def _give_back_calls(account: BrokerAccount) -> None:
+def give_back_calls(account: BrokerAccount) -> None:
     """Let no test live on the call budget that another of the same minute left over."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(*client.scan_iter(f"mcube:calls:{{{account}}}:*"), "mcube:calls")
@@ -263,7 +288,7 @@ def install(broker: str) -> tuple[BrokerAccount, ScriptedAdapter]:
     assert isinstance(clock, SimulatedClock)
     clock.set(OPEN_MARKET)
     account = BrokerAccount.objects.create(broker=broker, name="default")
-    _give_back_calls(account)
+    give_back_calls(account)
     synthetic = default(broker).credentials()
     required = {name: synthetic[name] for name in spec_of(broker).required_credentials}
     row = CredentialStore.objects.create(service=broker, name="default", **required)

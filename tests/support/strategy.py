@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import django
@@ -37,6 +39,25 @@ def place(**order: Any) -> dict[str, Any]:
 
 
 @action
+def place_at_once(times: int, **order: Any) -> list[dict[str, Any]]:
+    """Place the same order several times at the same moment, each caller on a connection of its own."""
+    from django.db import connections
+
+    start = Barrier(times)
+
+    def caller(_: int) -> dict[str, Any]:
+        try:
+            start.wait()
+            placed: dict[str, Any] = place(**order)
+            return placed
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(times) as callers:
+        return list(callers.map(caller, range(times)))
+
+
+@action
 def place_quietly(**order: Any) -> int:
     """Record an order without ringing for it, as when the process dies in between."""
     from brokers.ledger import operations
@@ -60,6 +81,22 @@ def send_whole(**order: Any) -> str:
 
     sent = app.send_task("tasks.orders.place_order", kwargs=order, priority=3)
     return str(sent.id)
+
+
+@action
+def add_channel(name: str, address: str) -> None:
+    from brokers.models import AlertChannel
+
+    channel = AlertChannel(name=name)
+    channel.address = address
+    channel.save()
+
+
+@action
+def remove_channels() -> None:
+    from brokers.models import AlertChannel
+
+    AlertChannel.objects.all().delete()
 
 
 @action
@@ -96,6 +133,75 @@ def intents() -> list[dict[str, Any]]:
         }
         for intent in OrderIntent.objects.order_by("pk")
     ]
+
+
+@action
+def basket(**basket: Any) -> int:
+    from tasks.orders import place_basket
+
+    plan_id: int = place_basket.delay(**basket).plan_id
+    return plan_id
+
+
+@action
+def close_all(broker: str) -> int:
+    from tasks.orders import close_all_positions
+
+    plan_id: int = close_all_positions.delay(broker=broker).plan_id
+    return plan_id
+
+
+@action
+def plan(plan_id: int) -> dict[str, Any]:
+    """How far a plan is, and whether it has ended."""
+    from brokers.models import OrderPlan
+    from brokers.plans.status import progress
+
+    row = OrderPlan.objects.select_related("account").get(pk=plan_id)
+    now = progress(row)
+    return {
+        "state": now.state,
+        "reason": now.reason,
+        "ended": row.finished_at is not None,
+        "filled": {leg.symbol: leg.filled for leg in now.legs},
+        "states": list(row.children.order_by("leg", "slice").values_list("state", flat=True)),
+    }
+
+
+@action
+def trades_alone(broker: str) -> None:
+    """Nobody places orders by hand, so that an order with a lost answer is found by what it looks like."""
+    from brokers.models import BrokerAccount
+
+    BrokerAccount.objects.filter(broker=broker).update(manual_trading=BrokerAccount.ManualTrading.NONE)
+
+
+@action
+def held(broker: str) -> dict[str, int]:
+    from brokers.factory import BrokerFactory
+
+    gateway = BrokerFactory.get_broker(broker)
+    gateway.login()
+    return {position.symbol: position.quantity for position in gateway.get_positions()}
+
+
+@action
+def alerts() -> list[dict[str, Any]]:
+    """What a person is to know now."""
+    from brokers.models import Alert
+
+    rows = Alert.objects.filter(acknowledged_at__isnull=True).select_related("intent")
+    return [{"kind": row.kind, "client_order_id": row.intent.client_order_id if row.intent else None} for row in rows]
+
+
+@action
+def pass_time(seconds: float) -> None:
+    """Move the market's time on, for every process of the installation."""
+    from brokers.clock import SimulatedClock, configured_clock
+
+    clock = configured_clock()
+    assert isinstance(clock, SimulatedClock)
+    clock.set(clock.now() + timedelta(seconds=seconds))
 
 
 @action

@@ -35,3 +35,12 @@ def test_paper_trading_is_refused_until_it_is_built(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MCUBE_MODE", "paper")
     with pytest.raises(SystemExit, match=r"MCUBE_MODE: 'paper': paper trading is not built yet"):
         environment.load()
+
+
+def test_the_public_address_is_one_that_links_can_be_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCUBE_PUBLIC_URL", "https://mcube.example.com/")
+    assert environment.load().public_url == "https://mcube.example.com"
+    for bad in ("mcube.example.com", "ftp://mcube.example.com", "https://mcube.example.com/admin"):
+        monkeypatch.setenv("MCUBE_PUBLIC_URL", bad)
+        with pytest.raises(SystemExit, match="MCUBE_PUBLIC_URL: write https://host"):
+            environment.load()
