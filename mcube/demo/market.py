@@ -24,8 +24,8 @@ UNDERLYING = "NIFTY"
 DISTANCE = Decimal(300)
 TIME_TO_EXPIRY = timedelta(days=7)
 #: Away from the market, as a part of the price: an order there rests however the price moves meanwhile.
-#: An option's price moves many times as much as its underlying's.
-FAR, FAR_OPTION = Decimal("0.04"), Decimal("0.25")
+#: An option's price moves many times as much as its underlying's; the price collar is 25 percent wide.
+FAR, FAR_OPTION = Decimal("0.04"), Decimal("0.2")
 #: Through the market: an order there trades at once.
 NEAR = Decimal("0.1")
 

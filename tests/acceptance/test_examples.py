@@ -62,7 +62,7 @@ def test_the_broker_with_the_most_margin_gets_the_order(alone: Stack) -> None:
 
 def test_a_broker_that_is_down_is_named_and_the_other_is_used(alone: Stack) -> None:
     break_down(alone, BREEZE)
-    done = run(alone, "most_margin", "RELIANCE", "1")
+    done = run(alone, "most_margin", "INFY", "1")
     assert re.search(r"^breeze: \S.+", done.stdout, re.MULTILINE)
     assert "kotakneo: Rs" in done.stdout
     assert ORDER.search(done.stdout)
