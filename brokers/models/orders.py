@@ -186,6 +186,8 @@ class BrokerOrder(models.Model):
     )
     origin = models.CharField(max_length=10, choices=Origin)
     client_tag = models.CharField(max_length=80, blank=True)
+    #: Every tag in its history, once that was read; null before.
+    history_tags = models.JSONField(null=True, blank=True)
     exchange = models.CharField(max_length=8)
     symbol = models.CharField(max_length=64)
     side = models.CharField(max_length=4)

@@ -81,11 +81,13 @@ def differences(attempt: OrderAttempt, order: BrokerOrder) -> list[str]:
 
 
 def find_renamed(
-    attempt: OrderAttempt, mirror: list[BrokerOrder], gateway: BrokerGateway, asked: dict[str, frozenset[str]]
-) -> None:
+    attempt: OrderAttempt, mirror: list[BrokerOrder], gateway: BrokerGateway, asked: list[BrokerOrder]
+) -> bool:
     """Give orders that lost their tag in a change the one they had, where their history tells it.
 
-    ``asked`` holds the histories that this round has read, by order id; it is added to.
+    A history begins with the tag that was sent, so it is read once for an order and kept; a round that runs out of
+    calls loses none of it. ``asked`` holds the orders whose history this round has read; it is added to. Returns
+    whether every history is known.
 
     :raises BrokerError: a history could not be read.
     """
@@ -93,12 +95,16 @@ def find_renamed(
     for order in mirror:
         if order.attempt_id or order.client_tag or (order.symbol, order.side) != (intent.symbol, intent.side):
             continue
-        number = order.broker_order_id
-        if number not in asked and len(asked) < MOST_HISTORIES:
-            asked[number] = _tags_of(order, gateway)
-        if any(tag.partition("-")[0] == intent.client_tag for tag in asked.get(number, ())):
+        if order.history_tags is None:
+            if len(asked) == MOST_HISTORIES:
+                return False
+            asked.append(order)
+            order.history_tags = sorted(_tags_of(order, gateway))
+            BrokerOrder.objects.filter(pk=order.pk).update(history_tags=order.history_tags)
+        if any(tag.partition("-")[0] == intent.client_tag for tag in order.history_tags):
             order.client_tag = intent.client_tag
             BrokerOrder.objects.filter(pk=order.pk).update(client_tag=intent.client_tag)
+    return True
 
 
 def _tags_of(order: BrokerOrder, gateway: BrokerGateway) -> frozenset[str]:

@@ -116,8 +116,8 @@ class _Round:
     now: datetime
     questions: list[OrderAttempt]
     readings: list[BookRead] = field(default_factory=list)
-    #: The tags of orders whose history was read, by order id.
-    histories: dict[str, frozenset[str]] = field(default_factory=dict)
+    #: The orders whose history was read in this round.
+    histories: list[BrokerOrder] = field(default_factory=list)
     #: Of a thousand questions each looks at the orders that it may be about.
     tagged: dict[str, list[BrokerOrder]] = field(default_factory=lambda: defaultdict(list))
     near: dict[Place, list[BrokerOrder]] = field(default_factory=lambda: defaultdict(list))
@@ -152,8 +152,8 @@ class _Round:
             if self._found_by_tag(attempt, self.tagged[attempt.intent.client_tag]):
                 return
             near = self.near[_place(attempt.intent)]
-            matching.find_renamed(attempt, near, self.gateway, self.histories)
-            if self._found_by_tag(attempt, near):
+            is_told = matching.find_renamed(attempt, near, self.gateway, self.histories)
+            if self._found_by_tag(attempt, near) or not is_told:
                 return
         elif not waited or self._found_by_looks(attempt):
             return

@@ -5,6 +5,7 @@ What was found, and how it was mended, is told in ``docs/evidence/attacks.md``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -217,6 +218,29 @@ def test_an_order_in_the_book_is_found_although_another_s_history_cannot_be_read
     monkeypatch.setattr(desk.adapter, "fetch_order_tags", hangs)
     look(desk, minutes=1 if desk.adapter.capabilities.echoes_client_tag else 5)
     assert state_of(intent) == IntentState.WORKING
+
+
+def test_many_orders_of_people_leave_no_question_open_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not desk.adapter.capabilities.echoes_client_tag:
+        pytest.skip("Capabilities.echoes_client_tag is False")
+    asked: Counter[str] = Counter()
+
+    def runs_out_of_calls(order_id: str, *_: Any) -> frozenset[str]:
+        if sum(asked.values()) % 4 == 3:
+            asked["nobody"] += 1
+            raise RateLimited("Not now.", retry_after=timedelta(seconds=1))
+        asked[order_id] += 1
+        return frozenset()
+
+    for number in range(900, 930):
+        desk.adapter.book[str(number)] = foreign_row(str(number), symbol=CALL, exchange="NFO", quantity=130)
+    monkeypatch.setattr(desk.adapter, "fetch_order_tags", runs_out_of_calls)
+    desk.sync()
+    desk.pass_time(10 * MINUTE)
+    intent = lose(desk, taken=False)
+    look(desk, minutes=30)
+    assert state_of(intent) in (*TAKEN_FOR_ABSENT, IntentState.NEEDS_HUMAN)
+    assert max(asked[str(number)] for number in range(900, 930)) == 1
 
 
 def test_a_clock_that_was_set_back_stops_no_reading(desk: Desk) -> None:
