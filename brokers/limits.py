@@ -1,14 +1,19 @@
 """The call budget of a broker account, shared by every process through Redis.
 
 One script counts all windows at once, by the server's clock: a call is granted in every window or in
-none. Reads may use a part of each window only; the rest is kept for calls that cannot wait.
+none. Reads may use a part of each window only; the rest is kept for calls that cannot wait. When the server
+loses its counts, every process brings back what it remembers of its own with its next call.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import os
+import threading
+from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -33,17 +38,26 @@ SLACK_MS = 200
 DAY_SPENT_WAIT = timedelta(hours=1)
 SOCKET_SECONDS = 2.0
 
-# KEYS: log of grants (sorted set, score = ms), count of the day.
-# ARGV: the day's limit (-1: none), then limit and window in ms for each window.
-# Returns 0 when granted, -1 when the day is spent, else the milliseconds to wait.
+#: One in so many calls of a window is left alone: for a call that a stopped process sends late, or that was made
+#: while Redis was away.
+HEADROOM_PART = 20
+
+_GRANTED, _WAIT, _DAY_SPENT, _COUNTS_WERE_LOST = range(4)
+
+# KEYS: log of grants (sorted set, score = ms), count of the day, birth of these counts in ms.
+# ARGV: the birth that the caller knows, the day's limit (-1: none), then limit and window in ms for each window.
+# Returns one of the codes above with: the moment of the grant, the milliseconds to wait, 0, the birth.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local day_limit = tonumber(ARGV[1])
+redis.call('SET', KEYS[3], now, 'NX', 'EX', 172800)
+local birth = redis.call('GET', KEYS[3])
+if birth ~= ARGV[1] then return {3, tonumber(birth)} end
+local day_limit = tonumber(ARGV[2])
 local used = tonumber(redis.call('GET', KEYS[2]) or '0')
-if day_limit >= 0 and used >= day_limit then return -1 end
+if day_limit >= 0 and used >= day_limit then return {2, 0} end
 local wait, longest = 0, 1
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   local limit, window = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   longest = math.max(longest, window)
   if redis.call('ZCOUNT', KEYS[1], '(' .. (now - window), '+inf') >= limit then
@@ -51,14 +65,54 @@ for i = 2, #ARGV, 2 do
     wait = math.max(wait, 1, blocking[2] and tonumber(blocking[2]) + window - now or window)
   end
 end
-if wait > 0 then return wait end
+if wait > 0 then return {1, wait} end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - longest)
 local number = redis.call('INCR', KEYS[2])
 redis.call('EXPIRE', KEYS[2], 172800)
-redis.call('ZADD', KEYS[1], now, now .. ':' .. number)
+redis.call('EXPIRE', KEYS[3], 172800)
+redis.call('ZADD', KEYS[1], now, now .. ':' .. birth .. ':' .. number)
 redis.call('PEXPIRE', KEYS[1], longest)
-return 0
+return {0, now}
 """
+
+# KEYS: as above. ARGV: the caller's name, its count of the day, the moments of its newest grants.
+_BRING_BACK = """
+if tonumber(ARGV[2]) > 0 then
+  redis.call('INCRBY', KEYS[2], ARGV[2])
+  redis.call('EXPIRE', KEYS[2], 172800)
+end
+for i = 3, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[1] .. ':' .. i) end
+if #ARGV > 2 then redis.call('EXPIRE', KEYS[1], 172800) end
+"""
+
+
+@dataclass(kw_only=True)
+class _Memory:
+    """What this process was granted of one key."""
+
+    #: Of the counts that know of it, in the server's milliseconds.
+    birth: int = 0
+    day: str = ""
+    of_day: int = 0
+    #: Milliseconds by the server's clock. No broker grants more in its longest window.
+    recent: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def note(self, moment: int, day: str) -> None:
+        self.of_day = self.of_day + 1 if day == self.day else 1
+        self.day = day
+        self.recent.append(moment)
+
+
+_memories: dict[str, _Memory] = {}
+_memory_lock = threading.Lock()
+
+
+def forget() -> None:
+    """Remember no grant, as a new process does."""
+    _memories.clear()
+
+
+os.register_at_fork(after_in_child=forget)
 
 
 class CallLimiter:
@@ -70,6 +124,7 @@ class CallLimiter:
         )
         # Loads the script again by itself after SCRIPT FLUSH or a restart of the server.
         self._grant = self._redis.register_script(_SCRIPT)
+        self._bring_back = self._redis.register_script(_BRING_BACK)
 
     def count(self, account: BrokerAccount, now: datetime, *, urgent: bool) -> None:
         """Count one call of an account at its broker, within the limits that the broker states.
@@ -111,24 +166,42 @@ class CallLimiter:
         """
         budget = [-1 if per_day is None else _share(per_day, DAY_RESERVE, urgent)]
         for calls, seconds in windows:
-            budget += [_share(calls, WINDOW_RESERVE, urgent), seconds * 1000 + SLACK_MS]
+            budget += [_share(calls - calls // HEADROOM_PART, WINDOW_RESERVE, urgent), seconds * 1000 + SLACK_MS]
         try:
-            wait = int(self._grant(keys=[f"mcube:calls:{{{key}}}:log", f"mcube:calls:{{{key}}}:{day}"], args=budget))
+            code, value = self._ask(key, day, budget)
         except redis.RedisError as error:
             raise BrokerUnavailable(
                 f"The calls of {key} cannot be counted, since Redis does not answer ({type(error).__name__}); "
                 "no call is made. Start Redis, then try again."
             ) from error
-        if wait < 0:
+        if code == _DAY_SPENT:
             raise RateLimited(
                 f"The {budget[0]} calls that {key} may make on {day} are spent; "
                 + ("no more is possible today." if urgent else "the rest is kept for orders."),
                 retry_after=DAY_SPENT_WAIT,
             )
-        if wait > 0:
+        if code != _GRANTED:
+            wait = value if code == _WAIT else SLACK_MS
             raise RateLimited(
                 f"{key} has used its calls for now; try again in {wait} ms.", retry_after=timedelta(milliseconds=wait)
             )
+
+    def _ask(self, key: str, day: str, budget: list[int]) -> tuple[int, int]:
+        """Code and value of the script, once the counts know what this process was granted before."""
+        keys = [f"mcube:calls:{{{key}}}:{name}" for name in ("log", day, "birth")]
+        memory = _memories.setdefault(key, _Memory())
+        code, value = self._grant(keys=keys, args=[memory.birth, *budget])
+        if code == _COUNTS_WERE_LOST:
+            with _memory_lock:
+                if memory.birth != value:
+                    of_day = memory.of_day if memory.day == day else 0
+                    self._bring_back(keys=keys, args=[os.getpid(), of_day, *memory.recent])
+                    memory.birth = value
+            code, value = self._grant(keys=keys, args=[memory.birth, *budget])
+        if code == _GRANTED:
+            with _memory_lock:
+                memory.note(value, day)
+        return code, value
 
     def close(self) -> None:
         self._redis.close()

@@ -13,6 +13,7 @@ from django.db import connection
 from django.db.models.signals import post_migrate
 
 from brokers import calendar_seed, sessions
+from brokers import limits as calls
 from brokers.risk import limits, quotes
 
 
@@ -33,6 +34,7 @@ def _nothing_remembered() -> Iterator[None]:
     """Let no test be judged by the quotes and limits of the one before, which live a second and more."""
     yield
     limits.forget()
+    calls.forget()
     board = quotes.board()
     if board._known:
         with redis.Redis.from_url(os.environ["MCUBE_REDIS_URL"]) as client:

@@ -21,7 +21,7 @@ LIMITS: dict[str, dict[str, int]] = {
 #: in it lie beat's cadence, the queue, readings that die and two busy cores.
 TRUTH_SECONDS = 60.0
 
-SHORT = {"intents": 300, "storm_seconds": 80.0, "accounts": 6, "children": 16, "kills": 6, "stops": 2, "quota": 5}
+SHORT = {"intents": 300, "storm_seconds": 80.0, "accounts": 10, "children": 16, "kills": 6, "stops": 2, "quota": 5}
 LONG = {
     "intents": 10_000,
     "storm_seconds": 1200.0,

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from brokers import limits
 from brokers.discovery import specs
 from brokers.domain.errors import BrokerUnavailable, RateLimited
 from brokers.limits import CallLimiter
@@ -47,15 +48,19 @@ def _grants(limiter: CallLimiter, key: str, tries: int, *, urgent: bool = True, 
 
 
 def _grant_in_another_process(redis_url: str, key: str, tries: int) -> int:
-    return _grants(CallLimiter(redis_url), key, tries, windows=[(20, 60)])
+    return _grants(CallLimiter(redis_url), key, tries, windows=[(10, 60)])
 
 
 def test_no_window_is_overdrawn(limiter: CallLimiter, key: str) -> None:
-    assert _grants(limiter, key, 50, windows=[(20, 60), (30, 3600)]) == 20
+    assert _grants(limiter, key, 50, windows=[(10, 60), (30, 3600)]) == 10
+
+
+def test_one_call_in_twenty_is_left_alone(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 150, windows=[(100, 60)]) == 95
 
 
 def test_the_tightest_window_decides(limiter: CallLimiter, key: str) -> None:
-    assert _grants(limiter, key, 50, windows=[(20, 60), (7, 3600)]) == 7
+    assert _grants(limiter, key, 50, windows=[(10, 60), (7, 3600)]) == 7
 
 
 def test_a_refused_call_uses_nothing_of_any_window(limiter: CallLimiter, key: str) -> None:
@@ -68,7 +73,7 @@ def test_processes_share_one_budget(redis_url: str, key: str) -> None:
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         granted = pool.starmap(_grant_in_another_process, [(redis_url, key, 15)] * 3)
 
-    assert sum(granted) == 20
+    assert sum(granted) == 10
 
 
 def test_a_full_window_says_how_long_to_wait_and_opens_again_then(limiter: CallLimiter, key: str) -> None:
@@ -108,6 +113,28 @@ def test_the_count_survives_a_flush_of_scripts(limiter: CallLimiter, key: str, r
         client.script_flush()
 
     assert first + _grants(limiter, key, 20, windows=[(10, 60)]) == 10
+
+
+def test_after_a_flush_each_process_brings_its_calls_back(limiter: CallLimiter, key: str, redis_url: str) -> None:
+    first = _grants(limiter, key, 6, windows=[(10, 60)], per_day=8)
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(*client.scan_iter(f"mcube:calls:{{{key}}}:*"))
+
+    assert first + _grants(limiter, key, 20, windows=[(10, 60)], per_day=50) == 10
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(*client.scan_iter(f"mcube:calls:{{{key}}}:*"))
+    with pytest.raises(RateLimited, match=DAY):
+        limiter.acquire(key, windows=[], per_day=10, day=DAY, urgent=True)
+
+
+def test_a_forked_process_brings_back_nothing_of_its_parents(limiter: CallLimiter, key: str, redis_url: str) -> None:
+    assert _grants(limiter, key, 6, windows=[(10, 60)]) == 6
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(_granted_before, [key]) == 0
+
+
+def _granted_before(key: str) -> int:
+    return len(limits._memories[key].recent) if key in limits._memories else 0
 
 
 def test_the_count_survives_a_restart_of_the_server(tmp_path: Path, key: str) -> None:
@@ -160,8 +187,9 @@ def test_processes_that_read_all_they_can_pass_no_limit_as_the_broker_counts(
     counted = result["counted"]
     assert counted["total"] >= result["made"] + result["login"]
     if 1 in calls:
-        assert calls[1] - 2 <= counted["max_in_second"] <= calls[1]
+        # Two of the broker's ten are left to what arrives late.
+        assert calls[1] - 2 <= counted["max_in_second"] <= calls[1] + 2
     if 60 in calls:
-        assert calls[60] - 5 <= counted["max_in_minute"] <= calls[60]
+        assert calls[60] * 0.95 - 5 <= counted["max_in_minute"] <= calls[60] * 0.95
     assert result["refused"] > 0
     assert result["urgent"] > 0

@@ -11,7 +11,7 @@ from decimal import Decimal
 import redis
 from django.conf import settings
 
-from brokers import instruments
+from brokers import instruments, limits
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.account import MarginData, Position
@@ -280,6 +280,7 @@ def give_back_calls(account: BrokerAccount) -> None:
     """Let no test live on the call budget that another of the same minute left over."""
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(*client.scan_iter(f"mcube:calls:{{{account}}}:*"), "mcube:calls")
+    limits.forget()
 
 
 def install(broker: str) -> tuple[BrokerAccount, ScriptedAdapter]:

@@ -32,7 +32,7 @@ SPEC = AdapterSpec(
         echoes_client_tag=True,
         refuses_duplicate_tag=True,
         unattended_login=True,
-        # "10 requests/second across APIs", Kotak's FAQ, read 2026-11-22; one below it.
+        # "10 requests/second across APIs", Kotak's FAQ, read 2026-11-22; two are left to what arrives late.
         call_limits=((8, 1),),
     ),
 )
