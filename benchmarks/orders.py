@@ -19,12 +19,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 
 from benchmarks import stack
 
 ACCOUNTS = 20
 LATENCY_ORDERS = 100
+#: Orders between two rings for the open questions, which beat gives each second.
+RING_EVERY = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=600, help="orders in each throughput run")
     parser.add_argument("--brokers", nargs="*", help="names; all by default")
+    parser.add_argument(
+        "--unresolved", type=int, default=0, help="measure one order at a time beside so many unknown ones, and no more"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mcube-bench-") as folder:
         base = stack.free_ports(4)
@@ -53,11 +59,11 @@ def main() -> None:
             "MCUBE_LOG_LEVEL": "WARNING",
         }
         os.environ.pop("MCUBE_REDIS_URL", None)
-        rows = list(measure(Path(folder), options.orders, options.brokers))
+        rows = list(measure(Path(folder), options.orders, options.brokers, options.unresolved))
     report(rows)
 
 
-def measure(home: Path, orders: int, brokers: list[str] | None) -> Iterator[Row]:
+def measure(home: Path, orders: int, brokers: list[str] | None, unresolved: int) -> Iterator[Row]:
     """Start the stack once, then measure broker by broker, with one and with two worker processes."""
     import django
 
@@ -92,9 +98,13 @@ def measure(home: Path, orders: int, brokers: list[str] | None) -> Iterator[Row]
         for broker in specs():
             prepare(broker)
         for broker in brokers or list(specs()):
-            for slots in (1, 2):
+            for slots in (2,) if unresolved else (1, 2):
                 with worker(broker, slots, home) as pool:
-                    yield from runs(broker, slots, orders, pool, valkey, simulators)
+                    groups = groups_of(pool, valkey, simulators)
+                    if unresolved:
+                        yield from beside_unresolved(broker, unresolved, groups)
+                    else:
+                        yield from runs(broker, slots, orders, groups)
 
 
 def prepare(broker: str) -> None:
@@ -133,13 +143,11 @@ def worker(broker: str, slots: int, home: Path) -> Iterator[psutil.Process]:
         yield pool
 
 
-def runs(
-    broker: str, slots: int, orders: int, pool: psutil.Process, valkey: psutil.Process, simulators: psutil.Process
-) -> Iterator[Row]:
-    from benchmarks.noop import noop
-
-    name = f"{broker}, {slots} worker process{'es' if slots > 1 else ''}"
-    groups = {
+def groups_of(
+    pool: psutil.Process, valkey: psutil.Process, simulators: psutil.Process
+) -> dict[str, list[psutil.Process]]:
+    """The processes whose CPU is counted together."""
+    return {
         "client": [psutil.Process()],
         "worker": [pool],
         "queue": [valkey],
@@ -147,6 +155,11 @@ def runs(
         "simulators": [simulators],
     }
 
+
+def runs(broker: str, slots: int, orders: int, groups: dict[str, list[psutil.Process]]) -> Iterator[Row]:
+    from benchmarks.noop import noop
+
+    name = f"{broker}, {slots} worker process{'es' if slots > 1 else ''}"
     with counted(groups) as cpu:
         started = time.perf_counter()
         for _ in range(orders):
@@ -155,20 +168,7 @@ def runs(
         seconds = time.perf_counter() - started
     yield Row(what=f"{name}: bare task", orders=orders, seconds=seconds, cpu_ms=per(cpu, orders), latencies_ms=[])
 
-    keys = []
-    with counted(groups) as cpu:
-        started = time.perf_counter()
-        for number in range(LATENCY_ORDERS):
-            keys.append(place(broker, number))
-            settled(keys[-1:])
-        seconds = time.perf_counter() - started
-    yield Row(
-        what=f"{name}: one client, one order at a time",
-        orders=LATENCY_ORDERS,
-        seconds=seconds,
-        cpu_ms=per(cpu, LATENCY_ORDERS),
-        latencies_ms=latencies(keys),
-    )
+    yield one_at_a_time(f"{name}: one client, one order at a time", broker, groups)
 
     with counted(groups) as cpu:
         started = time.perf_counter()
@@ -184,7 +184,50 @@ def runs(
     )
 
 
-def place(broker: str, number: int) -> str:
+def one_at_a_time(what: str, broker: str, groups: dict[str, list[psutil.Process]]) -> Row:
+    """Each order is placed when the one before has its outcome; the open questions have their turns meanwhile."""
+    from tasks.reconciliation import schedule
+
+    keys: list[str] = []
+    with counted(groups) as cpu:
+        started = time.perf_counter()
+        for number in range(LATENCY_ORDERS):
+            if number % RING_EVERY == 0:
+                schedule()
+            keys.append(place(broker, number))
+            settled(keys[-1:])
+        seconds = time.perf_counter() - started
+    return Row(
+        what=what,
+        orders=LATENCY_ORDERS,
+        seconds=seconds,
+        cpu_ms=per(cpu, LATENCY_ORDERS),
+        latencies_ms=latencies(keys),
+    )
+
+
+def beside_unresolved(broker: str, count: int, groups: dict[str, list[psutil.Process]]) -> Iterator[Row]:
+    """Latency without and with ``count`` orders of another share whose answer was lost."""
+    from django.conf import settings
+
+    from brokers.models import OrderIntent
+
+    yield one_at_a_time(f"{broker}: nothing unresolved", broker, groups)
+    faults = f"{settings.BROKER_URLS[broker]}/_sim/faults"
+    drop = {"endpoint": "place", "kind": "drop", "when": "before", "count": 0}
+    httpx.post(faults, json=drop, trust_env=False).raise_for_status()
+    for number in range(count):
+        place(broker, number, symbol="INFY", price=f"{1350 + number % 1000 / 10:.1f}")
+    unknown = OrderIntent.objects.filter(account__broker=broker, symbol="INFY", state="UNKNOWN")
+    stack.until(lambda: unknown.count() == count, f"the loss of {count} answers", seconds=count * 0.2 + 60)
+    httpx.delete(faults, trust_env=False).raise_for_status()
+    row = one_at_a_time(f"{broker}: {count:,} unresolved", broker, groups)
+    if unknown.count() < count:
+        raise SystemExit(f"Only {unknown.count()} of {count} orders were unresolved to the end.")
+    yield row
+
+
+def place(broker: str, number: int, *, symbol: str = "RELIANCE", price: str = "") -> str:
     """Enqueue one limit order on the next account; returns its client order id."""
     from tasks.orders import place_order
 
@@ -193,12 +236,12 @@ def place(broker: str, number: int) -> str:
     place_order.delay(
         broker=broker,
         account="default" if account == 1 else f"bench-{account}",
-        symbol="RELIANCE",
+        symbol=symbol,
         action="B",
         quantity=1,
         order_type="LIMIT",
         # A price of its own keeps orders apart at a broker that echoes no tag.
-        price=f"{1270 + number % 900 / 10:.1f}",
+        price=price or f"{1270 + number % 900 / 10:.1f}",
         client_order_id=key,
     )
     return key

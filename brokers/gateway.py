@@ -198,6 +198,13 @@ class BrokerGateway(BrokerInterface):
                 session = self._session()
         raise AssertionError("unreachable")
 
+    def require_room(self, calls: int) -> None:
+        """See that so many urgent reads can be made one after another.
+
+        :raises RateLimited: the account's calls are used up for now.
+        """
+        self._patiently(lambda: self._limiter.require_room(self.account, calls=calls))
+
     # Mutations, for the ledger alone
 
     def prepare_send(self) -> int:
@@ -375,10 +382,14 @@ class BrokerGateway(BrokerInterface):
         self._limiter.count(self.account, self.clock.now(), urgent=urgent)
 
     def _take_budget(self, *, urgent: bool) -> None:
+        self._patiently(lambda: self._acquire(urgent=urgent))
+
+    def _patiently(self, ask: Callable[[], None]) -> None:
+        """Ask again while the calls are used up and the caller may wait."""
         deadline = self.clock.monotonic() + _patience.get()
         while True:
             try:
-                return self._acquire(urgent=urgent)
+                return ask()
             except RateLimited as error:
                 if self.clock.monotonic() + error.retry_after.total_seconds() > deadline:
                     raise

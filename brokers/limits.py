@@ -147,6 +147,29 @@ class CallLimiter:
                 raise
             log.warning("call not counted, since Redis does not answer", extra={"account": str(account)})
 
+    def require_room(self, account: BrokerAccount, *, calls: int) -> None:
+        """Look whether so many urgent calls fit into every window now; counts none of them.
+
+        :raises RateLimited: they do not. Begun all the same, they would be given up half-way and be lost.
+        :raises BrokerUnavailable: Redis cannot be asked.
+        """
+        try:
+            seconds_now, micros = self._redis.time()
+            for limit, seconds in spec_of(account.broker).capabilities.call_limits:
+                since = seconds_now * 1000 + micros // 1000 - seconds * 1000 - SLACK_MS
+                used = int(self._redis.zcount(f"mcube:calls:{{{account}}}:log", f"({since}", "+inf"))
+                if used + calls > limit - limit // HEADROOM_PART:
+                    raise RateLimited(
+                        f"{account} has no room for {calls} calls now, {used} of {limit} in {seconds} s are used; "
+                        "try again in a second.",
+                        retry_after=timedelta(seconds=1),
+                    )
+        except redis.RedisError as error:
+            raise BrokerUnavailable(
+                f"The calls of {account} cannot be counted, since Redis does not answer ({type(error).__name__}); "
+                "no call is made. Start Redis, then try again."
+            ) from error
+
     def acquire(
         self,
         key: str,

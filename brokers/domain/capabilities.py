@@ -19,6 +19,8 @@ class Capabilities:
     unattended_login: bool
     #: The order book is read exchange by exchange, so that one part of it may be empty by mistake.
     book_by_exchange: bool = False
+    #: Calls that one reading of orders, trades and positions takes at least.
+    calls_to_read_all: int = 3
     supports_modify: bool = True
     supports_trades: bool = True
     supports_live_feed: bool = False

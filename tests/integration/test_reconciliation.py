@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.conf import settings
 
-from brokers import sessions
+from brokers import limits, sessions
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import specs
 from brokers.domain.account import Position
@@ -626,6 +627,25 @@ def test_what_nobody_could_see_is_put_before_a_person_before_the_session_ends(de
     look(desk, 0)
     assert end_of(intent) == (IntentState.NEEDS_HUMAN, AttemptOutcome.UNKNOWN)
     assert Alert.objects.get(kind="needs_human").severity == Severity.CRITICAL
+
+
+def test_no_proof_is_begun_that_its_calls_would_not_last_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    intent = lose(desk, taken=False)
+    desk.pass_time(MUST_SHOW_SECONDS + 1)
+    scripted_broker.give_back_calls(desk.account)
+    (limit, _), *_ = desk.adapter.capabilities.call_limits
+    limiter = limits.CallLimiter(settings.REDIS_URL)
+    room = desk.adapter.capabilities.calls_to_read_all - 1
+    for _ in range(limit - limit // limits.HEADROOM_PART - room):
+        limiter.acquire(str(desk.account), windows=[(limit, 3600)], per_day=None, day="another", urgent=True)
+    with monkeypatch.context() as long:
+        long.setattr(limits, "SLACK_MS", 3_600_000)
+        reconciliation.recover(desk.account.broker)
+    assert not BookRead.objects.exists()
+
+    scripted_broker.give_back_calls(desk.account)
+    look(desk, 1, *[20.5] * 2)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
 
 
 def test_a_spent_call_budget_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
