@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 else:
     from unfold.admin import ModelAdmin
 
+#: To log in and to end sessions; nothing of a credential is shown or changed by it.
+USE = "credentials.use_credentialstore"
+
 
 class ServiceFilter(admin.SimpleListFilter):
     title = "service"
@@ -62,7 +65,10 @@ class CredentialStoreAdmin(ModelAdmin):
     def lacking(self, row: CredentialStore) -> str:
         return ", ".join(store.missing(row)) or "none"
 
-    @admin.action(description="Clear the session, so that the next use logs in")
+    def has_use_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(USE)
+
+    @admin.action(description="Clear the session, so that the next use logs in", permissions=["use"])
     def clear_session(self, request: HttpRequest, queryset: QuerySet[CredentialStore]) -> None:
         with acting_as(f"user {request.user}"):
             for row in queryset:

@@ -59,6 +59,7 @@ class CredentialStore(models.Model):
         constraints = [models.UniqueConstraint(fields=["service", "name"], name="one_credential_per_service_and_name")]
         ordering = ["service", Case(When(name="default", then=Value(0)), default=Value(1)), "name"]
         verbose_name = "credential"
+        permissions = [("use_credentialstore", "Can use credentials: log in, test, end sessions")]
 
     def __str__(self) -> str:
         return f"{self.service}/{self.name}"

@@ -66,11 +66,18 @@ def told(field: str) -> Callable[[Any, Model], str]:
 
 
 def action(
-    *, description: str, url_path: str | None = None, dialog: Mapping[str, Any] | None = None
+    *,
+    description: str,
+    url_path: str | None = None,
+    dialog: Mapping[str, Any] | None = None,
+    permission: str = "change",
 ) -> Callable[[F], F]:
-    """What a person who may change the row may do to it; with a ``dialog`` only after saying so there."""
+    """What a person may do to a row; with a ``dialog`` only after saying so there.
+
+    ``permission`` names the page's ``has_..._permission``.
+    """
     decorated: Callable[[F], F] = decorators.action(
-        description=description, permissions=["change"], url_path=url_path, dialog=dialog
+        description=description, permissions=[permission], url_path=url_path, dialog=dialog
     )
     return decorated
 
