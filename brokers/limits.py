@@ -38,6 +38,9 @@ SLACK_MS = 200
 DAY_SPENT_WAIT = timedelta(hours=1)
 SOCKET_SECONDS = 2.0
 
+#: One in so many calls of a window is taken for forgotten when the server lost its counts: made by processes that have
+#: ended since.
+FORGOTTEN_PART = 4
 #: One in so many calls of a window is left alone: for a call that a stopped process sends late, or that was made
 #: while Redis was away.
 HEADROOM_PART = 20
@@ -75,14 +78,16 @@ redis.call('PEXPIRE', KEYS[1], longest)
 return {0, now}
 """
 
-# KEYS: as above. ARGV: the caller's name, its count of the day, the moments of its newest grants.
+# KEYS: as above. ARGV: the caller's name, its count of the day, how many calls of others are taken for forgotten, the
+# birth of the counts, the moments of the caller's newest grants.
 _BRING_BACK = """
 if tonumber(ARGV[2]) > 0 then
   redis.call('INCRBY', KEYS[2], ARGV[2])
   redis.call('EXPIRE', KEYS[2], 172800)
 end
-for i = 3, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[1] .. ':' .. i) end
-if #ARGV > 2 then redis.call('EXPIRE', KEYS[1], 172800) end
+for i = 1, tonumber(ARGV[3]) do redis.call('ZADD', KEYS[1], ARGV[4], 'forgotten:' .. i) end
+for i = 5, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[1] .. ':' .. i) end
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], 172800) end
 """
 
 
@@ -218,7 +223,12 @@ class CallLimiter:
             with _memory_lock:
                 if memory.birth != value:
                     of_day = memory.of_day if memory.day == day else 0
-                    self._bring_back(keys=keys, args=[os.getpid(), of_day, *memory.recent])
+                    # Who remembers nothing is new, and so may be the counts.
+                    forgotten = (
+                        max((limit // FORGOTTEN_PART for limit in budget[1::2]), default=0) if memory.recent else 0
+                    )
+                    args = [os.getpid(), of_day, forgotten, value, *memory.recent]
+                    self._bring_back(keys=keys, args=args)
                     memory.birth = value
             code, value = self._grant(keys=keys, args=[memory.birth, *budget])
         if code == _GRANTED:

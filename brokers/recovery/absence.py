@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from brokers.discovery import spec_of
 from brokers.domain.enums import Side
@@ -17,6 +17,9 @@ from brokers.recovery.visibility import SPACING, scaled
 READINGS = 3
 #: A reading of the positions from before the order counts when it is no older than this.
 BASELINE_AGE = timedelta(minutes=5)
+#: Brokers state the whole second of a fill, and their clock is not ours: positions read this near to a fill may hold
+#: it or not, and prove nothing.
+RESTLESS = timedelta(seconds=2)
 
 
 def readings_since(account_id: int, moment: datetime) -> list[BookRead]:
@@ -64,42 +67,53 @@ def proof(attempt: OrderAttempt, proof_at: datetime, readings: list[BookRead]) -
 
 
 def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> bool:
-    first, last = readings[0], readings[-1]
-    if not _fits(
-        attempt,
-        _net(attempt, last) - _net(attempt, first),
-        first.finished_at or first.started_at,
-        last.finished_at or last.started_at,
-    ):
+    restless = _moments_of_fills(attempt)
+    calm = [each for each in readings if _is_calm(_read_at(each), restless)]
+    first, last = (calm or readings)[0], (calm or readings)[-1]
+    if not _fits(attempt, _net(attempt, last) - _net(attempt, first), _read_at(first), _read_at(last)):
         return False
-    before = (
-        PositionSnapshot.objects.filter(
-            account=attempt.intent.account,
-            status=PositionSnapshot.Status.OK,
-            taken_at__range=(attempt.armed_at - BASELINE_AGE, attempt.armed_at),
-        )
-        .order_by("-taken_at")
-        .first()
-    )
-    if before is None or before.taken_at is None:
+    before = PositionSnapshot.objects.filter(
+        account=attempt.intent.account,
+        status=PositionSnapshot.Status.OK,
+        taken_at__range=(attempt.armed_at - BASELINE_AGE, attempt.armed_at),
+    ).order_by("-taken_at")
+    baseline = next((each for each in before if each.taken_at and _is_calm(each.taken_at, restless)), None)
+    if baseline is None or baseline.taken_at is None:
         return True
-    lines = before.lines.filter(exchange=attempt.intent.exchange, symbol=attempt.intent.symbol)
+    lines = baseline.lines.filter(exchange=attempt.intent.exchange, symbol=attempt.intent.symbol)
     change = _net(attempt, last) - sum(lines.values_list("quantity", flat=True))
-    return _fits(attempt, change, before.taken_at, last.finished_at or last.started_at)
+    return _fits(attempt, change, baseline.taken_at, _read_at(last))
+
+
+def _read_at(reading: BookRead) -> datetime:
+    return reading.finished_at or reading.started_at
+
+
+def _moments_of_fills(attempt: OrderAttempt) -> list[datetime]:
+    return [moment for moment in _fills(attempt).values_list("filled_at", flat=True) if moment]
+
+
+def _is_calm(moment: datetime, restless: list[datetime]) -> bool:
+    """Whether nothing was filled so near to it that nobody can say which came first."""
+    return all(abs(moment - filled_at) > RESTLESS for filled_at in restless)
 
 
 def _fits(attempt: OrderAttempt, change: int, begins: datetime, ends: datetime) -> bool:
     """Whether a change of the position is none, or that of the known fills between two moments."""
     if not change:
         return True
-    fills = TradeFill.objects.filter(
-        order__account=attempt.intent.account,
-        order__exchange=attempt.intent.exchange,
-        order__symbol=attempt.intent.symbol,
-    )
+    fills = _fills(attempt)
     between = (begins, ends)
     happened = fills.filter(Q(filled_at__range=between) | Q(filled_at__isnull=True, first_seen_at__range=between))
     return change in (_signed(happened), _signed(fills.filter(first_seen_at__range=between)))
+
+
+def _fills(attempt: OrderAttempt) -> QuerySet[TradeFill]:
+    """The known fills of its symbol in its account."""
+    intent = attempt.intent
+    return TradeFill.objects.filter(
+        order__account=intent.account, order__exchange=intent.exchange, order__symbol=intent.symbol
+    )
 
 
 def _signed(fills: Any) -> int:

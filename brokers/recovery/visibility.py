@@ -86,6 +86,8 @@ def is_due(
     if now > proof_at:
         stretch = BUDGETED_STRETCH if capabilities.calls_per_day else 1
         is_old = len(readings) >= ENOUGH and readings[ENOUGH - 1].started_at > proof_at
+        # A book that can be read again is read as often as a proof needs, however long it could not be.
+        is_old = is_old and (not readings[0].complete or all(reading.complete for reading in readings[:ENOUGH]))
         pause = scaled(MINUTE * stretch) if is_old else scaled(SPACING)
         return last is None or last.started_at <= proof_at or now - last.started_at >= pause
     if question.kind == IntentKind.PLACE and not capabilities.echoes_client_tag:

@@ -462,6 +462,23 @@ def test_a_position_that_grew_before_the_first_reading_proves_nothing(desk: Desk
     assert end_of(intent)[0] == IntentState.UNKNOWN
 
 
+def test_a_fill_of_the_very_second_of_a_snapshot_leaves_no_question_open(desk: Desk) -> None:
+    now = configured_clock().now()
+    snapshot = PositionSnapshot.objects.create(
+        account=desk.account, slot_at=now, taken_at=now, status=PositionSnapshot.Status.OK, created_at=now
+    )
+    PositionLine.objects.create(snapshot=snapshot, symbol=CALL, exchange="NFO", quantity=65, average_price=100)
+    desk.set_book("000001", status=OrderStatus.FILLED, filled_quantity=130, pending_quantity=0)
+    held = replace(fill("000001"), fill_id="held", filled_at=now - timedelta(seconds=10))
+    # Filled after the snapshot, in the second in which it was taken.
+    desk.adapter.fills = [held, replace(held, fill_id="not held yet", filled_at=now - timedelta(milliseconds=800))]
+    hold(desk, 130)
+    desk.pass_time(30)
+    intent = lose(desk, taken=False)
+    wait_out(desk, 4)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
 def test_a_position_that_grew_by_a_known_fill_is_explained(desk: Desk) -> None:
     intent = lose(desk, taken=False)
     look(desk, MUST_SHOW_SECONDS + 1, 20.5)
@@ -707,6 +724,16 @@ def test_an_old_question_is_asked_seldom(desk: Desk) -> None:
     look(desk, *[30] * 40)
     asked = desk.adapter.reads.count("orders") - before
     assert asked == (5 if desk.adapter.capabilities.calls_per_day else 20)
+
+
+def test_after_a_long_outage_the_proof_takes_no_longer_than_ever(desk: Desk) -> None:
+    desk.adapter.book_script = [BrokerUnavailable("It hangs.")] * 300
+    intent = lose(desk, taken=False)
+    wait_out(desk, 8)
+    look(desk, *[30] * 40)
+    desk.adapter.book_script = []
+    look(desk, 241, 20.5, 20.5)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
 
 
 def test_a_person_is_told_once_of_what_is_unknown_for_too_long(desk: Desk) -> None:
