@@ -264,8 +264,6 @@ class BrokerAdapter(BrokerInterface):
     def __init__(self, context: AdapterContext) -> None:
         self.context = context
 
-    # Session
-
     @abstractmethod
     def open_session(self) -> SessionGrant:
         """Log in at the broker and return what other processes need. Stores nothing.
@@ -273,6 +271,10 @@ class BrokerAdapter(BrokerInterface):
         :raises LoginFailed: refused, or a person is needed; the message says what to do.
         :raises BrokerUnavailable: the broker could not be asked.
         """
+
+    def login_page(self) -> str:
+        """The page on which a person logs in, for their browser only. No call."""
+        raise UnsupportedFeature(f"{self.context.account} logs in by itself; use Log in now.")
 
     @abstractmethod
     def use_session(self, grant: SessionGrant) -> None:

@@ -23,8 +23,10 @@ from brokers import limits
 from brokers.clock import IST
 from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, PersonNeeded, RateLimited
+from brokers.domain.order_states import IntentState
 from brokers.interfaces import BrokerAdapter, Clock, SessionGrant
-from brokers.models import BrokerAccount, SessionState
+from brokers.login_pauses import REFUSED_PAUSE, UNREACHABLE_PAUSE, is_paused, pause, was_opened_just_now
+from brokers.models import BrokerAccount, OrderIntent, SessionState
 from brokers.simulated_person import play_person
 from credentials import store, validation
 
@@ -41,14 +43,8 @@ LEASE = timedelta(seconds=LOGIN_SECONDS + 10)
 #: How long a caller that may wait does so for another process's login, and how often it looks.
 WAIT_SECONDS = 30.0
 LOOK_SECONDS = 0.1
-#: First and longest pause after a login that the broker refused. A few wrong one-time passwords lock an
-#: account's login for about five minutes.
-REFUSED_PAUSE = (timedelta(minutes=5), timedelta(hours=1))
-#: The same after a login that found the broker unreachable.
-UNREACHABLE_PAUSE = (timedelta(seconds=5), timedelta(minutes=5))
-#: A session that the broker drops this soon counts as a failed login from the second time on, so that a key
-#: which logs in and then fails every call is not used over and over.
-SHORT_LIFE = timedelta(minutes=5)
+#: What names the user in a session's details.
+WHO = "user_id"
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -105,7 +101,7 @@ def ensure(
             return session
         patience = give_up_at - clock.monotonic() if wait else 0.0
         as_it_failed = store.credential(account.broker, account.name).is_unchanged_since_login
-        paused = as_it_failed and _is_paused(state, clock, patience)
+        paused = as_it_failed and is_paused(state, clock, patience)
         if not paused and (holder := _take_lease(state, clock)):
             maker = make_adapter or _adapter_from_factory
             login = _Login(account=account, clock=clock, seen=state, holder=holder, make_adapter=maker)
@@ -133,7 +129,7 @@ def renew(account: BrokerAccount, *, beyond: int, clock: Clock, make_adapter: Ma
         return ensure(account, clock=clock, make_adapter=make_adapter)
     if session.version > beyond:
         return session
-    _is_paused(state, clock, 0.0)
+    is_paused(state, clock, 0.0)
     holder = _take_lease(state, clock, meanwhile=Status.VALID)
     if not holder:
         raise LoginInProgress(f"Another process is logging in account {account}; try again in a few seconds.")
@@ -149,8 +145,8 @@ def report_expired(account: BrokerAccount, version: int, *, clock: Clock) -> Non
     if state is None:
         return
     now = clock.now()
-    failures = state.failures + 1 if _was_opened_just_now(state, clock) else 0
-    retry_at = now + _pause(UNREACHABLE_PAUSE, failures - 1) if failures > 1 else None
+    failures = state.failures + 1 if was_opened_just_now(state, clock) else 0
+    retry_at = now + pause(UNREACHABLE_PAUSE, failures - 1) if failures > 1 else None
     message = f"The broker no longer accepts the session of account {account}."
     if rows.update(status=Status.EXPIRED, expires_at=now, message=message, failures=failures, retry_at=retry_at):
         log.warning("session expired", extra={"account": str(account), "version": version})
@@ -160,7 +156,7 @@ def end(account: BrokerAccount, *, clock: Clock) -> None:
     """End the session for everybody; the next use logs in."""
     with transaction.atomic():
         SessionState.objects.filter(account_id=account.pk).update(
-            status=Status.NONE, expires_at=clock.now(), message="", failures=0, retry_at=None
+            status=Status.NONE, expires_at=clock.now(), message="", failures=0, retry_at=None, details={}
         )
         store.clear_session(account.broker, account.name)
     _opened.pop(account.pk, None)
@@ -210,41 +206,16 @@ def _session_in(state: SessionState, account: BrokerAccount, clock: Clock) -> Se
     return session
 
 
+def _let_go_what_waited(account: BrokerAccount, now: datetime) -> None:
+    """Orders that were put off and say why are due now; the next turn of the sweeper rings for them."""
+    waiting = OrderIntent.objects.filter(account_id=account.pk, state=IntentState.READY, not_before__gt=now)
+    waiting.exclude(waiting_reason="").update(not_before=now)
+
+
 def _note_use(state: SessionState, clock: Clock) -> None:
     now = clock.now()
     if state.last_used_at is None or abs(now - state.last_used_at) >= USE_NOTED_EVERY:
         SessionState.objects.filter(pk=state.pk).update(last_used_at=now)
-
-
-def _is_paused(state: SessionState, clock: Clock, patience: float) -> bool:
-    """Keep a failed login from being tried again too soon; whether the pause ends within ``patience`` seconds.
-
-    :raises LoginFailed: the broker refused it, so that there is nothing to wait for.
-    :raises BrokerUnavailable: the pause is longer.
-    """
-    if state.status == Status.NEEDS_PERSON:
-        raise LoginFailed(state.message)
-    # A pause longer than the longest comes from a clock that was set back.
-    longest = max(REFUSED_PAUSE[1], UNREACHABLE_PAUSE[1])
-    if state.retry_at is None or not clock.now() < state.retry_at <= clock.now() + longest:
-        return False
-    told = f"{state.message} The next login is tried at {state.retry_at.astimezone(IST):%H:%M:%S} IST."
-    if state.status == Status.FAILED:
-        raise LoginFailed(told)
-    if (state.retry_at - clock.now()).total_seconds() > patience:
-        raise BrokerUnavailable(told)
-    return True
-
-
-def _was_opened_just_now(state: SessionState, clock: Clock) -> bool:
-    return state.opened_at is not None and abs(clock.now() - state.opened_at) < SHORT_LIFE
-
-
-def _pause(ladder: tuple[timedelta, timedelta], failures: int) -> timedelta:
-    """How long to leave the broker alone after this many failures in a row: doubled each time, up to a limit."""
-    first, longest = ladder
-    doublings: int = 2 ** min(failures - 1, 16)
-    return min(first * doublings, longest)
 
 
 def _take_lease(state: SessionState, clock: Clock, *, meanwhile: str = Status.LOGGING_IN) -> str:
@@ -285,6 +256,7 @@ class _Login:
                     f"{self.account}: the broker opened a session that had already ended at "
                     f"{grant.expires_at.astimezone(IST):%Y-%m-%d %H:%M} IST; check this machine's clock."
                 )
+            self._see_who_it_is(grant)
         except PersonNeeded as error:
             # The address carries the account's key, so it goes to the person only, never into a row or a log.
             hidden = f"the page that `python manage.py session_token {self.account.broker}` names"
@@ -312,6 +284,14 @@ class _Login:
                 self._leave(status=status, message="The login was interrupted.")
             raise
         return self._settle_success(grant)
+
+    def _see_who_it_is(self, grant: SessionGrant) -> None:
+        before, now = self.seen.details.get(WHO), grant.details.get(WHO)
+        if before and now and before != now:
+            raise LoginFailed(
+                f"The login of account {self.account} is another person's at the broker than before. Log in as the "
+                "account's owner; if the account changed hands, end its session first."
+            )
 
     def _open_session(self) -> SessionGrant:
         try:
@@ -358,7 +338,7 @@ class _Login:
                 details=dict(grant.details),
                 opened_at=self.clock.now(),
                 expires_at=grant.expires_at,
-                failures=self.seen.failures if _was_opened_just_now(self.seen, self.clock) else 0,
+                failures=self.seen.failures if was_opened_just_now(self.seen, self.clock) else 0,
                 retry_at=None,
             )
             if kept and self.used_at:
@@ -368,6 +348,7 @@ class _Login:
             raise LoginInProgress(
                 f"The login of account {self.account} took too long, or its credentials were changed meanwhile; try again."
             )
+        _let_go_what_waited(self.account, self.clock.now())
         log.info("session opened", extra={"account": str(self.account), "version": session.version})
         return session
 
@@ -375,7 +356,7 @@ class _Login:
         if self.keeps_session:
             status = Status.VALID
         failures = self.seen.failures + 1
-        retry_at = self.clock.now() + _pause(ladder, failures)
+        retry_at = self.clock.now() + pause(ladder, failures)
         with transaction.atomic():
             kept = self._leave(
                 status=status,

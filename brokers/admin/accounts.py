@@ -16,7 +16,7 @@ from django.urls import reverse
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from brokers.admin import switches
+from brokers.admin import broker_login, switches
 from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display, told
 from brokers.admin.display import SESSION_COLOURS
 from brokers.clock import configured_clock
@@ -52,6 +52,12 @@ LOGIN: dict[str, Any] = {
     "form_class": None,
     "form_submit_text": "Log in",
 }
+AT_BROKER: dict[str, Any] = {
+    "title": "Log in at the broker's page",
+    "description": "Opens the broker's own page; it sends you back here, and the session is opened with what it brings.",
+    "form_class": None,
+    "form_submit_text": "Go there",
+}
 TOKEN: dict[str, Any] = {
     "title": "Give the login token",
     "description": "For a broker where a person logs in: the token is stored encrypted and the session opened.",
@@ -85,7 +91,7 @@ class BrokerAccountAdmin(ModelAdmin):
     inlines = (SessionInline,)
     actions = ("login_now", "end_session", "pause", "resume")
     change_form_outer_before_template = "admin/brokers/trading.html"
-    actions_detail = ("login_this", "give_token", "end_this_session")
+    actions_detail = ("login_this", "login_at_broker", "give_token", "end_this_session")
     fieldsets = (
         (None, {"fields": ("broker", "name", "is_active", "is_live_enabled", "created_at")}),
         ("Orders", {"fields": ("default_cash_product", "default_derivative_product", "orders_per_second")}),
@@ -154,6 +160,16 @@ class BrokerAccountAdmin(ModelAdmin):
     def login_this(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _log_in, "has a session")
         return _back(request, object_id)
+
+    @action(description="Log in at the broker's page", url_path="login-at-broker", dialog=AT_BROKER)
+    def login_at_broker(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
+        account = get_object_or_404(BrokerAccount, pk=object_id)
+        try:
+            page = broker_login.leave(request, account)
+        except (BrokerError, CredentialsNotFound, SDKMissing) as error:
+            self.message_user(request, scrub(f"{account}: {error}"), messages.ERROR)
+            return _back(request, object_id)
+        return HttpResponse(headers={"HX-Redirect": page}) if "HX-Request" in request.headers else redirect(page)
 
     @action(description="Give login token", url_path="give-token", dialog=TOKEN)
     def give_token(self, request: HttpRequest, form: TokenForm, object_id: str) -> HttpResponse:

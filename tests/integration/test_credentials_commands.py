@@ -16,6 +16,7 @@ from brokers import factory, sessions
 from brokers.clock import SystemClock
 from brokers.domain.enums import Mode
 from brokers.domain.errors import LoginFailed, PersonNeeded
+from brokers.interfaces import SessionGrant
 from brokers.models import BrokerAccount, SessionState
 from credentials.management.commands import setup_credentials
 from credentials.models import CredentialAccess, CredentialStore
@@ -193,8 +194,6 @@ def test_the_token_of_the_login_page_is_taken_pasted_or_as_the_whole_address(
             raise PersonNeeded("A person is needed.", login_url=page)
         return sessions.Session(account_id=account.pk, version=1, grant=grant)
 
-    from brokers.interfaces import SessionGrant
-
     grant = SessionGrant(session_token="t", expires_at=clock.now())
     monkeypatch.setattr(sessions, "ensure", ensure)
     monkeypatch.setattr(sys, "stdin", io.StringIO(pasted))
@@ -205,6 +204,16 @@ def test_the_token_of_the_login_page_is_taken_pasted_or_as_the_whole_address(
     assert "87654321" not in out.getvalue()
     assert account.name == "default"
     assert CredentialAccess.objects.filter(actor="command session_token").exists()
+
+
+def test_the_brokers_own_command_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    BrokerAccount.objects.create(broker="breeze", name="second")
+    ends_at = SystemClock().now()
+    session = sessions.Session(account_id=1, version=1, grant=SessionGrant(session_token="t", expires_at=ends_at))
+    monkeypatch.setattr(sessions, "ensure", lambda account, **_: session if account.name == "second" else None)
+    out = io.StringIO()
+    call_command("breeze_token", "--name", "second", stdout=out)
+    assert "breeze/second has a session until" in out.getvalue()
 
 
 def test_a_refused_token_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

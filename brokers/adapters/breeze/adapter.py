@@ -35,6 +35,9 @@ class BreezeAPI(BrokerAdapter):
     def open_session(self) -> SessionGrant:
         return session.open_session(self._new_client(), self.context)
 
+    def login_page(self) -> str:
+        return session.login_url(self.context.secrets["api_key"], self.context.base_url)
+
     def use_session(self, grant: SessionGrant) -> None:
         client = self._new_client()
         session.resume(client, grant)

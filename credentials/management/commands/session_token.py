@@ -27,6 +27,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("broker", help="Name of the broker.")
+        self.add_account_name(parser)
+
+    def add_account_name(self, parser: CommandParser) -> None:
         parser.add_argument("--name", default="default", help="Which account of the broker.")
 
     def handle(self, *args: Any, broker: str, name: str, **options: Any) -> None:
