@@ -1,18 +1,17 @@
-"""Twenty callers in several processes find no session. Run by ``test_sessions``; prints one JSON object."""
+"""Fifty processes find the session expired at once. Run by ``test_sessions``; prints one JSON object."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-import threading
 import time
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-PROCESSES, THREADS = 5, 4
+PROCESSES = 50
 
 
 def main(folder: Path) -> None:
@@ -30,6 +29,7 @@ def main(folder: Path) -> None:
     secrets = {"api_key": "k", "api_secret": "s", "session_token": "given"}
     CredentialStore.objects.create(service="breeze", **secrets)
     BrokerAccount.objects.create(broker="breeze")
+    open_session(folder, "first", everybody_waits=False)
     connections.close_all()
     children = []
     for _ in range(PROCESSES):
@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
         if pid == 0:
             status = 1
             try:
-                status = work(folder)
+                status = call(folder)
             finally:
                 os._exit(status)
         children.append(pid)
@@ -46,18 +46,23 @@ def main(folder: Path) -> None:
     print(json.dumps({"statuses": statuses, "logins": len(lines(folder / "logins")), "answers": answers}))
 
 
-def work(folder: Path) -> int:
-    threads = [threading.Thread(target=call, args=(folder, number)) for number in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def call(folder: Path) -> int:
+    """What a process does that the broker tells of an expired session: say so, and ask for the next one."""
+    from django.db import connections
+
+    from brokers import sessions
+    from brokers.clock import SystemClock
+    from brokers.models import BrokerAccount
+
+    sessions.report_expired(BrokerAccount.objects.get(), 1, clock=SystemClock())
+    answer = open_session(folder, str(os.getpid()), everybody_waits=True)
+    (folder / f"answer-{os.getpid()}").write_text(json.dumps(answer))
+    connections.close_all()
     return 0
 
 
-def call(folder: Path, number: int) -> None:
-    from django.db import connections
-
+def open_session(folder: Path, me: str, *, everybody_waits: bool) -> dict[str, object]:
+    """Ask for the session; a login stays under way until everybody else has been turned away from it once."""
     from brokers import sessions
     from brokers.clock import SystemClock
     from brokers.interfaces import BrokerAdapter, SessionGrant
@@ -65,28 +70,24 @@ def call(folder: Path, number: int) -> None:
     from brokers.wire import Wire
 
     clock = SystemClock()
-    me = f"{os.getpid()}-{number}"
 
-    def open_session() -> SessionGrant:
+    def log_in() -> SessionGrant:
         append(folder / "logins", me)
-        # The login stays under way until everybody else has been turned away from it at least once.
         give_up = clock.monotonic() + 60
-        while len(set(lines(folder / "waiting"))) < PROCESSES * THREADS - 1 and clock.monotonic() < give_up:
+        while everybody_waits and len(set(lines(folder / "waiting"))) < PROCESSES - 1 and clock.monotonic() < give_up:
             time.sleep(0.01)
         return SessionGrant(session_token="given", sid="opened", expires_at=clock.now() + timedelta(hours=1))
 
     def make_adapter(account: BrokerAccount, _clock: object) -> BrokerAdapter:
         context = SimpleNamespace(wire=Wire(clock=clock, allowed_hosts=frozenset()))
-        return cast(BrokerAdapter, SimpleNamespace(context=context, open_session=open_session, close=lambda: None))
+        return cast(BrokerAdapter, SimpleNamespace(context=context, open_session=log_in, close=lambda: None))
 
     def wait(seconds: float) -> None:
         append(folder / "waiting", me)
         time.sleep(seconds)
 
     session = sessions.ensure(BrokerAccount.objects.get(), clock=clock, wait=wait, make_adapter=cast(Any, make_adapter))
-    answer = {"version": session.version, "sid": session.grant.sid}
-    (folder / f"answer-{me}").write_text(json.dumps(answer))
-    connections.close_all()
+    return {"version": session.version, "sid": session.grant.sid}
 
 
 def append(path: Path, line: str) -> None:

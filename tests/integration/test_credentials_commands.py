@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sqlite3
+import subprocess
 import sys
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ from brokers.interfaces import SessionGrant
 from brokers.models import BrokerAccount, SessionState
 from credentials.management.commands import setup_credentials
 from credentials.models import CredentialAccess, CredentialStore
+from tests.support.processes import CHECKOUT, wait_for
 
 pytestmark = pytest.mark.django_db
 
@@ -256,3 +262,51 @@ def test_rotating_by_command(settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(CommandError, match="cannot be decrypted"):
         call_command("rotate_encryption_key")
+
+
+def test_a_rotation_killed_half_way_is_finished_by_running_it_again(tmp_path: Path) -> None:
+    """In processes and on a file of its own; somebody reads all the while."""
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    rows = 300
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MCUBE_")} | {
+        "MCUBE_HOME": str(tmp_path),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'rotation.sqlite3'}",
+        "MCUBE_ENCRYPTION_KEYS": old,
+    }
+    make = (
+        "from credentials.models import CredentialStore as C; "
+        f"[C.objects.create(service='trendlyne', name=f'n{{i}}', username=f'u{{i}}', password='p') for i in range({rows})]"
+    )
+    read = (
+        "from credentials.models import CredentialStore as C; "
+        f"assert sorted(c.username for c in C.objects.all()) == sorted(f'u{{i}}' for i in range({rows}))"
+    )
+
+    def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
+
+    def by_key() -> Counter[str]:
+        with closing(sqlite3.connect(tmp_path / "rotation.sqlite3")) as database:
+            return Counter(
+                key for (key,) in database.execute("SELECT key_fingerprint FROM credentials_credentialstore")
+            )
+
+    def left() -> int:
+        return by_key()[first_key]
+
+    assert manage("migrate", "-v0").returncode == 0
+    assert manage("shell", "-c", make).returncode == 0
+    (first_key,) = by_key()
+    environment["MCUBE_ENCRYPTION_KEYS"] = f"{new},{old}"
+    rotation = subprocess.Popen([sys.executable, "manage.py", "rotate_encryption_key"], cwd=CHECKOUT, env=environment)
+    wait_for(lambda: left() < rows - 20, "the rotation to be under way")
+    rotation.kill()
+    rotation.wait()
+    assert 0 < left() < rows
+    half_way = manage("shell", "-c", read)
+    assert half_way.returncode == 0, half_way.stderr
+    assert manage("rotate_encryption_key").returncode == 0
+    assert left() == 0
+    environment["MCUBE_ENCRYPTION_KEYS"] = new
+    assert manage("shell", "-c", read).returncode == 0
