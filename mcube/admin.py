@@ -21,6 +21,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from brokers.admin.base import ModelAdmin
+from mcube.access import admin as access_admin  # noqa: F401 -- registers its pages
 from mcube.celery import app
 
 admin.site.index_title = "Dashboard"

@@ -58,6 +58,9 @@ class Environment(BaseSettings):
     https: bool = Field(
         False, description="People reach the web admin by HTTPS, through a proxy: secure cookies, redirect, HSTS."
     )
+    require_second_factor: bool = Field(
+        False, description="Nobody uses the web admin without a second factor; who has none is led to enrol one."
+    )
     public_url: str = Field(
         "",
         description="Address under which people reach the web admin, e.g. https://mcube.example.com; alerts link to it.",

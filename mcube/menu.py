@@ -81,7 +81,16 @@ _MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
             ("Intervals", "timer", "django_celery_beat.intervalschedule"),
         ),
     ),
-    ("People", (("Users", "person", "auth.user"), ("Groups", "group", "auth.group"))),
+    (
+        "People",
+        (
+            ("Users", "person", "auth.user"),
+            ("Groups", "group", "auth.group"),
+            ("Second factors", "phonelink_lock", "otp_totp.totpdevice"),
+            ("Logins", "login", "axes.accesslog"),
+            ("Failed logins", "lock", "axes.accessattempt"),
+        ),
+    ),
 )
 
 #: The addresses that belong to a page of the order intents, by their names.

@@ -1,9 +1,12 @@
 """Django's settings. What a person may change comes from the environment (``mcube.environment``)."""
 
+from datetime import timedelta
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
@@ -50,6 +53,11 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django_celery_beat",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
+    "csp",
     "health_check",
     "credentials",
     "brokers",
@@ -58,14 +66,19 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "mcube.access.policy.ContentPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "mcube.middleware.indian_time",
+    "axes.middleware.AxesMiddleware",
+    # Innermost, and not asynchronous: the one before it fails when it is run as such.
+    "mcube.access.second_factor.guard",
 ]
 
 ROOT_URLCONF = "mcube.urls"
@@ -124,9 +137,42 @@ PUBLIC_URL = ENV.public_url
 STATIC_URL = "static/"
 STATIC_ROOT = HOME / "static"
 LOGIN_URL = "/admin/login/"
+
+# Who gets in
+
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}}
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+REQUIRE_SECOND_FACTOR = ENV.require_second_factor
+OTP_TOTP_ISSUER = "mcube"
+# Failures of one name from one address lock that name from that address; more failures do not make it longer.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_CALLABLE = "mcube.access.login.refused"
+AXES_ENABLE_ADMIN = False  # pages in the theme's dress are in mcube.access.admin
+AXES_VERBOSE = False
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "otp_token", "csrfmiddlewaretoken"]
+
+# What a browser may do with a page
+
+# Styles stand in attributes and in a block of the theme's colours; scripts are files of ours, always.
+CONTENT_SECURITY_POLICY: dict[str, Any] = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF, UNSAFE_INLINE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
@@ -151,6 +197,13 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "deployed_code",
     "SITE_URL": None,
     "ENVIRONMENT": "mcube.menu.badge",
+    "LOGIN": {"form": "mcube.access.login.LoginForm"},
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Second factor", "link": reverse_lazy("admin:otp_totp_totpdevice_enrol")},
+        ]
+    },
     "DASHBOARD_CALLBACK": "mcube.dashboard.show",
     "STYLES": [lambda _request: static("mcube/admin.css")],
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "mcube.menu.navigation"},

@@ -179,10 +179,11 @@ def test_who_manages_users_makes_no_superuser(staff: Staff) -> None:
 def test_every_action_of_every_list_asks_for_a_permission(rf: RequestFactory) -> None:
     request: HttpRequest = rf.get("/")
     request.user = User.objects.create_user("nobody", is_staff=True)
+    pages: dict[Any, Any] = admin.site._registry
     open_to_all = {
         f"{model._meta.label}.{name}"
-        for model, page in admin.site._registry.items()
-        for name, (function, _, _) in (page.get_actions(request) or {}).items()
+        for model, page in pages.items()
+        for name, (function, _, _) in page.get_actions(request).items()
         if not getattr(function, "allowed_permissions", None)
     }
     assert open_to_all == set()
