@@ -11,7 +11,7 @@ from functools import cache
 #: The account that every installation has.
 DEFAULT_NUMBER = 1
 #: How many accounts of a broker the simulator knows.
-LAST_NUMBER = 500
+LAST_NUMBER = 2000
 STARTING_FUNDS = Decimal(2_500_000)
 
 

@@ -596,7 +596,9 @@ class Histories(RuleBasedStateMachine):
 
     def is_settled(self) -> bool:
         hidden = any(truth.shows_at > self.time.at for truth in self.broker.truth.values())
-        return not (hidden or self.broker.flying or OrderIntent.objects.filter(state__in=UNSETTLED).exists())
+        left_over = OrderIntent.objects.filter(state=IntentState.WORKING, trading_day__lt=trading_day(self.time.at))
+        unsettled = left_over | OrderIntent.objects.filter(state__in=UNSETTLED)
+        return not (hidden or self.broker.flying or unsettled.exists())
 
     def turn(self, seconds: float, plan: tuple[int, str] | None = None) -> None:
         self.time.pass_by(seconds)
