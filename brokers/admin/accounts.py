@@ -116,6 +116,10 @@ class BrokerAccountAdmin(ModelAdmin):
         """An account is paused, not deleted: its orders and snapshots stay."""
         return False
 
+    def has_use_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Sessions belong to the credentials; who may change the account need not be let near them."""
+        return request.user.has_perm(broker_login.USE)
+
     @display(description="account", ordering="broker")
     def account(self, obj: BrokerAccount) -> str:
         return str(obj)
@@ -136,12 +140,12 @@ class BrokerAccountAdmin(ModelAdmin):
         session = _session(obj)
         return scrub(session.message) if session else ""
 
-    @action(description="Log in now")
+    @action(description="Log in now", permission="use")
     def login_now(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         for account in queryset:
             self._try(request, account, _log_in, "has a session")
 
-    @action(description="End the session for everybody")
+    @action(description="End the session for everybody", permission="use")
     def end_session(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         for account in queryset:
             self._try(request, account, _end_session, "has no session any more")
@@ -156,12 +160,12 @@ class BrokerAccountAdmin(ModelAdmin):
 
     # Dialogs, so that only a POST with its token does it.
 
-    @action(description="Log in now", url_path="login", dialog=LOGIN)
+    @action(description="Log in now", url_path="login", dialog=LOGIN, permission="use")
     def login_this(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _log_in, "has a session")
         return _back(request, object_id)
 
-    @action(description="Log in at the broker's page", url_path="login-at-broker", dialog=AT_BROKER)
+    @action(description="Log in at the broker's page", url_path="login-at-broker", dialog=AT_BROKER, permission="use")
     def login_at_broker(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         account = get_object_or_404(BrokerAccount, pk=object_id)
         try:
@@ -171,14 +175,14 @@ class BrokerAccountAdmin(ModelAdmin):
             return _back(request, object_id)
         return HttpResponse(headers={"HX-Redirect": page}) if "HX-Request" in request.headers else redirect(page)
 
-    @action(description="Give login token", url_path="give-token", dialog=TOKEN)
+    @action(description="Give login token", url_path="give-token", dialog=TOKEN, permission="use")
     def give_token(self, request: HttpRequest, form: TokenForm, object_id: str) -> HttpResponse:
         token = form.cleaned_data["token"]
         account = get_object_or_404(BrokerAccount, pk=object_id)
         self._try(request, account, lambda account: _take_token(account, token), "has a session")
         return _back(request, object_id)
 
-    @action(description="End session", url_path="end-session", dialog=END)
+    @action(description="End session", url_path="end-session", dialog=END, permission="use")
     def end_this_session(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
         self._try(request, get_object_or_404(BrokerAccount, pk=object_id), _end_session, "has no session any more")
         return _back(request, object_id)

@@ -1,7 +1,7 @@
 """A login at the broker's own page: the way there, and the way back with the day's token.
 
 The broker calls ``/credentials/<broker>/callback?apisession=...`` in the person's browser. It is taken only from a
-person who may change credentials and who left for the broker's page from here, once, within a quarter of an hour.
+person who may use credentials and who left for the broker's page from here, once, within a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ log = logging.getLogger("brokers.sessions")
 #: Where the browser's session keeps who left for which broker's page, and when.
 PENDING = "login_at_broker"
 PENDING_SECONDS = 15 * 60
-CHANGE = "credentials.change_credentialstore"
+#: To log in and to end sessions.
+USE = "credentials.use_credentialstore"
 #: The names under which brokers hand the token over.
 TOKEN_FIELDS = ("apisession", "API_Session")
 MOST_CHARACTERS = 4000
@@ -44,10 +45,10 @@ MOST_CHARACTERS = 4000
 def leave(request: HttpRequest, account: BrokerAccount) -> str:
     """Note that this person goes to the broker's page for ``account`` now; returns the page's address.
 
-    :raises PermissionDenied: they may not change credentials.
+    :raises PermissionDenied: they may not use credentials.
     :raises BrokerError: this broker has no such page, or it is not known.
     """
-    if not request.user.has_perm(CHANGE):
+    if not request.user.has_perm(USE):
         raise PermissionDenied
     with acting_as(f"user {request.user}"):
         page = _page_of(account)
@@ -81,7 +82,7 @@ def callback(request: HttpRequest, broker: str) -> HttpResponse:
         # The token does not go along: who logs in now begins again at the account's page.
         accounts = reverse("admin:brokers_brokeraccount_changelist")
         return _private(redirect(f"{reverse('admin:login')}?{urlencode({REDIRECT_FIELD_NAME: accounts})}"))
-    if not request.user.has_perm(CHANGE):
+    if not request.user.has_perm(USE):
         raise PermissionDenied
     return _private(_take(request, broker, token))
 

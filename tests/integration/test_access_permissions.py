@@ -16,6 +16,7 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule, PeriodicTask
 
+from brokers import sessions
 from brokers.clock import configured_clock
 from brokers.models import BrokerAccount, KillSwitch, OrderIntent
 from credentials.models import CredentialStore
@@ -87,6 +88,32 @@ def test_changing_credentials_is_not_using_them(staff: Staff) -> None:
     listed = reverse("admin:credentials_credentialstore_changelist")
     client.post(listed, {"action": "clear_session", "_selected_action": [row.pk]})
     assert CredentialStore.objects.get().session_token == "planted-token"
+
+
+SESSION_PAGES = ("login_this", "end_this_session", "give_token")
+
+
+@pytest.mark.parametrize("name", SESSION_PAGES)
+def test_a_session_is_touched_only_by_who_may_use_credentials(
+    staff: Staff, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    touched: list[str] = []
+    for function in ("ensure", "end", "give_token", "try_again"):
+        monkeypatch.setattr(sessions, function, lambda *args, **more: touched.append("touched"))
+    owner = admin_rows.account()
+    url = reverse(f"admin:brokers_brokeraccount_{name}", args=[owner.pk])
+    form = {"_form_submitted": "on", "token": "x"}
+    client = staff("brokers.change_brokeraccount")
+    assert client.get(url).status_code == client.post(url, form).status_code == 403
+    listed = reverse("admin:brokers_brokeraccount_changelist")
+    for action in ("login_now", "end_session"):
+        client.post(listed, {"action": action, "_selected_action": [owner.pk]})
+    assert touched == []
+    User.objects.all().delete()
+    client = staff("credentials.use_credentialstore")
+    assert client.get(url).status_code == 200
+    assert client.post(url, form).status_code == 302
+    assert touched
 
 
 def test_using_credentials_is_not_changing_the_account(staff: Staff) -> None:

@@ -74,7 +74,7 @@ def account(there: AtTheBroker) -> BrokerAccount:
 @pytest.fixture
 def person() -> User:
     made = User.objects.create_user("anita", password="a-long-password", is_staff=True)
-    codenames = ["change_credentialstore", "change_brokeraccount", "view_brokeraccount"]
+    codenames = ["use_credentialstore", "view_brokeraccount"]
     made.user_permissions.add(*Permission.objects.filter(codename__in=codenames))
     return made
 
@@ -169,7 +169,7 @@ def test_who_may_not_change_credentials_can_neither_leave_nor_come_back(
     browser: Client, account: BrokerAccount, person: User, there: AtTheBroker
 ) -> None:
     leave(browser, account)
-    person.user_permissions.remove(Permission.objects.get(codename="change_credentialstore"))
+    person.user_permissions.remove(Permission.objects.get(codename="use_credentialstore"))
     assert come_back(browser).status_code == 403
     assert leave(browser, account).status_code == 403
     assert there.logins == 0
