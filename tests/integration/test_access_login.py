@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 import time_machine
+from asgiref.sync import sync_to_async
 from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
@@ -295,7 +297,9 @@ def test_the_lock_holds_under_an_asynchronous_server(asha: User) -> None:
 
     async def try_again() -> Any:
         form = {"username": "asha", "password": PASSWORD}
-        return await AsyncClient().post(reverse(LOGIN), form)
+        answer = await AsyncClient().post(reverse(LOGIN), form)
+        await sync_to_async(connections.close_all)()  # those of the thread that served it
+        return answer
 
     answer = asyncio.run(try_again())
     assert answer.status_code == 429

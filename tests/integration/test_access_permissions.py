@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management import call_command
 from django.http import HttpRequest
 from django.test import Client, RequestFactory
 from django.urls import reverse
@@ -20,6 +21,7 @@ from brokers import sessions
 from brokers.clock import configured_clock
 from brokers.models import BrokerAccount, KillSwitch, OrderIntent
 from credentials.models import CredentialStore
+from mcube.access.groups import GROUPS, permissions_of
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
 
@@ -214,3 +216,23 @@ def test_every_action_of_every_list_asks_for_a_permission(rf: RequestFactory) ->
         if not getattr(function, "allowed_permissions", None)
     }
     assert open_to_all == set()
+
+
+def test_the_groups_to_begin_with_hold_what_they_name_and_stay_as_somebody_changed_them() -> None:
+    call_command("seed_groups", verbosity=0)
+    for name, wanted in GROUPS.items():
+        held = Group.objects.get(name=name).permissions.select_related("content_type")
+        codes = {f"{each.content_type.app_label}.{each.codename}" for each in held}
+        assert {each for each in wanted if not each.endswith("*")} <= codes
+        assert "brokers.view_orderintent" in codes
+    trader = Group.objects.get(name="trader")
+    trader.permissions.clear()
+    call_command("seed_groups", verbosity=0)
+    assert not trader.permissions.exists()
+
+
+def test_who_trades_does_not_approve_and_who_approves_does_not_trade() -> None:
+    trades, approves = (set(permissions_of(name)) for name in ("trader", "risk officer"))
+    names = {each.codename for each in trades}
+    assert not names & {"approve_order", "resume_trading", "change_risklimit", "change_credentialstore"}
+    assert not {each.codename for each in approves} & {"steer_plan", "decide_order", "use_credentialstore"}

@@ -18,7 +18,7 @@ ADMIN = "admin"
 
 
 class Command(BaseCommand):
-    help = "Migrate, collect static files, seed the schedule and make the first admin user."
+    help = "Migrate, collect static files, seed the schedule and the groups, and make the first admin user."
     requires_system_checks = []
     stealth_options = ("tell",)
 
@@ -28,8 +28,9 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         say("Collecting static files")
         call_command("collectstatic", interactive=False, verbosity=0)
-        say("Seeding the schedule")
+        say("Seeding the schedule and the groups")
         call_command("seed_schedule", verbosity=0)
+        call_command("seed_groups", verbosity=0)
         if settings.MODE is Mode.SIMULATED:
             say("Seeding the simulated accounts")
             call_command("seed_simulated", verbosity=0)
