@@ -47,6 +47,8 @@ def test_two_demos_at_once_are_refused_and_ctrl_c_ends_one(tmp_path: Path) -> No
     demo.start()
     try:
         wait_for(lambda: "queue is ready" in demo.read_log(), "the demo to have started something", seconds=60)
+        # However long the second one takes to start, the first does not end meanwhile.
+        os.kill(demo.pid, signal.SIGSTOP)
         tree = [child.pid for child in psutil.Process(demo.pid).children(recursive=True)]
         second = subprocess.run(
             [sys.executable, "manage.py", "demo"],
@@ -59,6 +61,7 @@ def test_two_demos_at_once_are_refused_and_ctrl_c_ends_one(tmp_path: Path) -> No
         )
         assert second.returncode == 1
         assert "A demo runs already" in second.stderr
+        os.kill(demo.pid, signal.SIGCONT)
         os.kill(demo.pid, signal.SIGINT)
         wait_for(lambda: not demo.is_running(), "the demo to end", seconds=60)
         assert demo.stop() == 1
