@@ -16,7 +16,7 @@ from brokers.domain.enums import Mode
 @register
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Ids are stable; people silence and search by them."""
-    return [*_time(), *_mode(), *_secrets()]
+    return [*_time(), *_mode(), *_web(), *_secrets()]
 
 
 def _time() -> list[CheckMessage]:
@@ -76,6 +76,18 @@ def _mode() -> list[CheckMessage]:
                 )
             )
     return found
+
+
+def _web() -> list[CheckMessage]:
+    if settings.MODE is Mode.LIVE and "*" in settings.ALLOWED_HOSTS:
+        return [
+            Error(
+                "MCUBE_ALLOWED_HOSTS is *; in live mode the admin answers to its own names only.",
+                hint="Set MCUBE_ALLOWED_HOSTS to the names people use, e.g. mcube.example.com.",
+                id="mcube.E006",
+            )
+        ]
+    return []
 
 
 def _secrets() -> list[CheckMessage]:

@@ -158,6 +158,12 @@ def test_the_check_for_deployment_says_what_plain_http_lacks(tmp_path: Path) -> 
         assert name in done.stderr
 
 
+def test_live_the_admin_answers_to_names_only(tmp_path: Path) -> None:
+    done = deploy_check(tmp_path / "home", MCUBE_ALLOWED_HOSTS="*")
+    assert done.returncode == 1
+    assert "mcube.E006" in done.stderr
+
+
 def test_cookies_are_kept_from_scripts_and_foreign_sites() -> None:
     assert configured.SESSION_COOKIE_HTTPONLY
     assert configured.CSRF_COOKIE_HTTPONLY
