@@ -24,6 +24,7 @@ from brokers.domain.errors import (
     UnreadableReply,
 )
 from brokers.domain.evidence import WireEvidence
+from brokers.domain.redaction import scrub
 from brokers.wire import WireRecord
 
 MAX_REASON = 300
@@ -89,11 +90,11 @@ class Reply:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """``text`` without the secrets, at most ``MAX_REASON`` characters."""
+    """``text`` without the secrets and what looks like one, at most ``MAX_REASON`` characters."""
     for secret in secrets:
         if len(secret) >= 4:
             text = text.replace(secret, "[redacted]")
-    return text[:MAX_REASON]
+    return scrub(text)[:MAX_REASON]
 
 
 def read_value(reply: Reply, what: str) -> object:
