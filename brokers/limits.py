@@ -40,7 +40,7 @@ SOCKET_SECONDS = 2.0
 
 #: One in so many calls of a window is taken for forgotten when the server lost its counts: made by processes that have
 #: ended since.
-FORGOTTEN_PART = 4
+FORGOTTEN_PART = 2
 #: One in so many calls of a window is left alone: for a call that a stopped process sends late, or that was made
 #: while Redis was away.
 HEADROOM_PART = 20

@@ -272,11 +272,20 @@ def _mutations(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(verdict="WRONG_LINK", key=key, sentence="Its target is no order of the broker's.")
         elif state == "DONE" and intent["kind"] == "CANCEL" and order["state"] != "CANCELLED":
             yield Finding(verdict="PHANTOM", key=key, sentence=f"It is DONE, and the order is {order['state']}.")
-        elif state == "DONE" and intent["kind"] == "MODIFY" and not effects:
+        elif state == "DONE" and intent["kind"] == "MODIFY" and not effects and not _is_so(evidence, intent):
             yield Finding(verdict="PHANTOM", key=key, sentence="It is DONE, and the broker never changed the order.")
         elif state == "WORKING" and order["state"] in ENDS:
             sentence = f"It is WORKING, and the order it is about ended as {order['state']}."
             yield Finding(verdict="FORGOTTEN", key=key, sentence=sentence)
+
+
+def _is_so(evidence: Evidence, intent: Row) -> bool:
+    """Whether another change took effect that asked for the same of the same order."""
+    asked = ("kind", "target_id", "quantity", "limit_price", "trigger_price")
+    return any(
+        evidence.effects.get(key) and all(other.get(name) == intent.get(name) for name in asked)
+        for key, other in evidence.intents.items()
+    )
 
 
 def _without_intent(evidence: Evidence) -> Iterator[Finding]:

@@ -419,6 +419,21 @@ def test_a_question_before_a_person_is_no_finding_once_somebody_was_told(world: 
     assert summary(world.evidence())["brokers"]["b"]["human_share"] == 1
 
 
+@pytest.mark.parametrize("quantity", [2, 3])
+def test_a_change_without_effect_is_done_only_where_its_twin_took_effect(world: World, quantity: int) -> None:
+    world.mutation("MODIFY", "DONE")["quantity"] = 2
+    twin = world.new_intent(
+        4, "twin", kind="MODIFY", target_id=21, reserved_rupees=None, state="DONE", quantity=quantity
+    )
+    world.intents.append(twin)
+    world.attempts.append(world.new_attempt(14, 4))
+    world.moves(twin, ("", "READY"), ("READY", "ARMED"), ("ARMED", "DONE"))
+    world.requests.append(world.request(f"twin#1#{PID}", 2))
+    world.truth.append(world.order("N1", f"{KEY}#1#{PID}", event="modified", by=f"twin#1#{PID}"))
+
+    assert world.verdicts() == (set() if quantity == 2 else {"PHANTOM"})
+
+
 def test_what_is_proved_absent_may_be_sent_again_where_that_is_switched_on(world: World) -> None:
     world.account["resend_after_absence"] = True
     _sent_again(world)
