@@ -28,6 +28,22 @@ def check_text(column: str, value: str) -> None:
         raise ValidationError(f"{column} is {len(value)} characters long; at most {MAX_LENGTH} are kept.")
 
 
+def secret_in(path: str) -> str:
+    """The secret that a file or a pipe holds, without the space around it.
+
+    :raises OSError: it cannot be read.
+    :raises ValueError: it is no text, or longer than any secret, e.g. a device without an end.
+    """
+    with open(path, "rb") as file:
+        content = file.read(4 * MAX_LENGTH + 1)
+    if len(content) > 4 * MAX_LENGTH:
+        raise ValueError(f"it holds more than {4 * MAX_LENGTH} bytes")
+    text = content.decode()
+    if "\x00" in text:
+        raise ValueError("it holds no text")
+    return text.strip()
+
+
 def check_name(value: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
         raise ValidationError("A name is 1 to 64 letters, digits, dots, dashes and underscores.")

@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from brokers.domain.enums import Mode
+from credentials.validation import secret_in
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -162,9 +163,10 @@ class _FileVariables(PydanticBaseSettingsSource):
         if not path or field.annotation is not SecretStr:
             return None, field_name, False
         try:
-            return Path(path).read_text().strip(), field_name, False
-        except OSError as error:
-            raise SystemExit(f"{name}_FILE: cannot read {path}: {error.strerror}.") from error
+            return secret_in(path), field_name, False
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it holds no secret"
+            raise SystemExit(f"{name}_FILE: cannot read {path}: {reason}.") from error
 
     def __call__(self) -> dict[str, Any]:
         found = {}

@@ -36,6 +36,7 @@ class BaseTask(Task):  # type: ignore[type-arg]
 
     abstract = True
     Request: str = "tasks.base:RedactedRequest"
+    Strategy: str = "tasks.messages:careful"
     ignore_result = True
     store_errors_even_if_ignored = False
     acks_late: bool = False

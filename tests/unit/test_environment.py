@@ -44,3 +44,16 @@ def test_the_public_address_is_one_that_links_can_be_made_of(monkeypatch: pytest
         monkeypatch.setenv("MCUBE_PUBLIC_URL", bad)
         with pytest.raises(SystemExit, match="MCUBE_PUBLIC_URL: write https://host"):
             environment.load()
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/proc/self/exe", "/etc", "/no/such/../file"])
+def test_a_file_setting_that_holds_no_secret_is_one_sentence(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCUBE_SECRET_KEY_FILE", path)
+    with pytest.raises(SystemExit, match=rf"^MCUBE_SECRET_KEY_FILE: cannot read {path}: "):
+        environment.load()
+
+
+def test_a_file_setting_is_read_without_the_space_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text("planted\n")
+    monkeypatch.setenv("MCUBE_SECRET_KEY_FILE", str(tmp_path / "key"))
+    assert environment.load().secret_key.get_secret_value() == "planted"

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from getpass import getpass
-from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -20,7 +19,7 @@ from credentials.fields import secret_fields
 from credentials.keyring import DecryptError
 from credentials.models import CredentialStore
 from credentials.services import Service, services
-from credentials.validation import normalise
+from credentials.validation import normalise, secret_in
 
 #: A mistyped value is asked for again this often.
 TRIES = 3
@@ -189,8 +188,8 @@ def _from_environment(service: Service) -> dict[str, str]:
         value = os.environ.get(variable, "")
         if path := os.environ.get(f"{variable}_FILE", ""):
             try:
-                value = Path(path).read_text().strip()
-            except (OSError, UnicodeDecodeError) as error:
+                value = secret_in(path)
+            except (OSError, ValueError) as error:
                 raise CommandError(f"{variable}_FILE: cannot read {path} ({type(error).__name__}).") from error
         if value:
             values[column] = value
