@@ -64,7 +64,7 @@ def default(broker: str) -> SimulatedAccount:
 
 @cache
 def numbered(broker: str, number: int) -> SimulatedAccount:
-    """Account ``number`` (1 to 500) of a broker; the simulator takes logins of each of them.
+    """Account ``number`` (1 to 2000) of a broker; the simulator takes logins of each of them.
 
     :raises ValueError: a number that is out of range.
     """

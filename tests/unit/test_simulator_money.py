@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brokers.domain.enums import Exchange, Product, Side
-from brokers.simulator.accounts import STARTING_FUNDS, default, find, numbered
+from brokers.simulator.accounts import LAST_NUMBER, STARTING_FUNDS, default, find, numbered
 from brokers.simulator.book import Refused, Why
 from brokers.simulator.checks import INDEX_FUTURE, INDEX_SHORT_OPTION
 from tests.support.simulator import BROKER, FUTURE, Market, Markets
@@ -102,13 +102,13 @@ def test_shares_that_are_not_held_are_not_sold(market: Market) -> None:
 
 def test_accounts_are_the_same_everywhere_and_differ_from_each_other() -> None:
     assert default(BROKER) is numbered(BROKER, 1)
-    made = [numbered(BROKER, number) for number in range(1, 501)]
+    made = [numbered(BROKER, number) for number in range(1, LAST_NUMBER + 1)]
     for column in ("user_id", "api_key", "api_secret", "ucc", "mobile_number", "totp_secret", "pan"):
-        assert len({getattr(account, column) for account in made}) == 500, column
+        assert len({getattr(account, column) for account in made}) == LAST_NUMBER, column
     assert find(BROKER, "api_key", made[41].api_key) is made[41]
     assert made[0].api_secret not in repr(made[0])
-    with pytest.raises(ValueError, match="choose 1 to 500"):
-        numbered(BROKER, 501)
+    with pytest.raises(ValueError, match=f"choose 1 to {LAST_NUMBER}"):
+        numbered(BROKER, LAST_NUMBER + 1)
 
 
 def test_the_made_up_market_lists_weekly_and_monthly_contracts_by_the_exchanges_symbols(market: Market) -> None:
