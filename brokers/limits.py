@@ -170,10 +170,7 @@ class CallLimiter:
                         retry_after=timedelta(seconds=1),
                     )
         except redis.RedisError as error:
-            raise BrokerUnavailable(
-                f"The calls of {account} cannot be counted, since Redis does not answer ({type(error).__name__}); "
-                "no call is made. Start Redis, then try again."
-            ) from error
+            raise _uncounted(str(account), error) from error
 
     def acquire(
         self,
@@ -198,10 +195,7 @@ class CallLimiter:
         try:
             code, value = self._ask(key, day, budget)
         except redis.RedisError as error:
-            raise BrokerUnavailable(
-                f"The calls of {key} cannot be counted, since Redis does not answer ({type(error).__name__}); "
-                "no call is made. Start Redis, then try again."
-            ) from error
+            raise _uncounted(key, error) from error
         if code == _DAY_SPENT:
             raise RateLimited(
                 f"The {budget[0]} calls that {key} may make on {day} are spent; "
@@ -251,6 +245,13 @@ def count_urgent(account: BrokerAccount, now: datetime, *, calls: int) -> None:
             limiter.count(account, now, urgent=True)
     finally:
         limiter.close()
+
+
+def _uncounted(key: str, error: redis.RedisError) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"The calls of {key} cannot be counted, since Redis does not answer ({type(error).__name__}); "
+        "no call is made. Start Redis, then try again."
+    )
 
 
 def _share(limit: int, reserve: float, urgent: bool) -> int:

@@ -143,8 +143,9 @@ def _publish(intent: OrderIntent, countdown: float | None) -> None:
 
 def _ring_shortly(intent: OrderIntent) -> None:
     wait = intent.not_before - configured_clock().now()
-    if timedelta(0) < wait <= SHORT_WAIT:
-        ring(intent, countdown=wait.total_seconds())
+    # A pause may have ended while it was written down; one that ended long ago is the sweeper's.
+    if -SHORT_WAIT < wait <= SHORT_WAIT:
+        ring(intent, countdown=max(0.0, wait.total_seconds()))
 
 
 def _move_plan_on(plan_id: int) -> None:

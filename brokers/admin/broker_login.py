@@ -7,7 +7,6 @@ person who may use credentials and who left for the broker's page from here, onc
 from __future__ import annotations
 
 import logging
-import time
 from http import HTTPStatus
 
 from django.contrib import messages
@@ -52,8 +51,13 @@ def leave(request: HttpRequest, account: BrokerAccount) -> str:
         raise PermissionDenied
     with acting_as(f"user {request.user}"):
         page = _page_of(account)
-    request.session[PENDING] = {"account": account.pk, "at": time.time()}
+    request.session[PENDING] = {"account": account.pk, "at": _now()}
     return page
+
+
+def _now() -> float:
+    """Seconds of the wall's clock; a browser's session outlives a process."""
+    return configured_clock().real_now().timestamp()
 
 
 def _page_of(account: BrokerAccount) -> str:
@@ -94,7 +98,7 @@ def _given(request: HttpRequest, name: str) -> str:
 @sensitive_variables("token")
 def _take(request: HttpRequest, broker: str, token: str) -> HttpResponse:
     pending = request.session.pop(PENDING, None)
-    if not isinstance(pending, dict) or not 0 <= time.time() - pending["at"] <= PENDING_SECONDS:
+    if not isinstance(pending, dict) or not 0 <= _now() - pending["at"] <= PENDING_SECONDS:
         log.warning("a login callback that nobody waits for was refused", extra={"user": str(request.user)})
         messages.error(request, "No login was begun here, or too long ago; begin it at the account's page.")
         return redirect("admin:brokers_brokeraccount_changelist")

@@ -69,7 +69,9 @@ def proof(attempt: OrderAttempt, proof_at: datetime, readings: list[BookRead]) -
 def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> bool:
     restless = _moments_of_fills(attempt)
     calm = [each for each in readings if _is_calm(_read_at(each), restless)]
-    first, last = (calm or readings)[0], (calm or readings)[-1]
+    # One alone compares with nothing.
+    compared = calm if len(calm) > 1 else readings
+    first, last = compared[0], compared[-1]
     if not _fits(attempt, _net(attempt, last) - _net(attempt, first), _read_at(first), _read_at(last)):
         return False
     before = PositionSnapshot.objects.filter(

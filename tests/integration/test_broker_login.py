@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -148,8 +147,8 @@ def test_a_login_begun_long_ago_is_not_waited_for(
     browser: Client, account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave(browser, account)
-    late = time.time() + broker_login.PENDING_SECONDS + 1
-    monkeypatch.setattr("brokers.admin.broker_login.time.time", lambda: late)
+    late = configured_clock().real_now() + timedelta(seconds=broker_login.PENDING_SECONDS + 1)
+    monkeypatch.setattr(type(configured_clock()), "real_now", lambda self: late)
     assert "too long ago" in said(come_back(browser))
 
 
