@@ -16,7 +16,7 @@ from brokers.domain.errors import CredentialsNotFound
 from brokers.domain.order_states import IntentKind, IntentState
 from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
 from tasks import orders
-from tasks.ledger import NotRecorded, ring
+from tasks.ledger import NotRecorded, _ring_shortly, ring
 from tasks.routing import Priority
 
 BROKER = "kotakneo"
@@ -117,6 +117,21 @@ def test_a_cancel_and_an_exit_go_before_orders(
     names = [message["headers"]["task"] for message in queued(Priority.URGENT)]
     assert names == ["tasks.orders.cancel_order", "tasks.orders.place_order"]
     assert queued(Priority.ORDER) == []
+
+
+@pytest.mark.parametrize(("seconds", "messages"), [(-10, 0), (-0.5, 1), (1.5, 1), (10, 0)])
+def test_an_order_put_off_for_moments_is_rung_for_even_if_they_are_over(
+    account: BrokerAccount,
+    queued: Callable[[Priority], list[dict[str, Any]]],
+    django_capture_on_commit_callbacks: Any,
+    seconds: float,
+    messages: int,
+) -> None:
+    intent = _intent(account, not_before=configured_clock().now() + timedelta(seconds=seconds))
+    with django_capture_on_commit_callbacks(execute=True):
+        _ring_shortly(intent)
+
+    assert len(queued(Priority.ORDER)) == messages
 
 
 def test_an_order_of_an_unknown_account_is_refused_before_anything_is_published(
