@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 from django.conf import settings
 
+from brokers.adapter_interface import BrokerAdapter
 from brokers.alerts import close_alert, raise_alert
 from brokers.clock import trading_day
 from brokers.domain.enums import Mode
@@ -24,7 +25,6 @@ from brokers.domain.errors import BrokerError, CredentialsNotFound, NotSent, Ord
 from brokers.domain.evidence import WireEvidence
 from brokers.domain.order_states import AttemptOutcome
 from brokers.gateway import BrokerGateway
-from brokers.interfaces import BrokerAdapter
 from brokers.models import (
     Alert,
     BrokerAccount,

@@ -13,11 +13,12 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
+from brokers.adapter_interface import AdapterContext, BrokerAdapter
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of, specs
 from brokers.domain.enums import Mode
 from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
-from brokers.interfaces import AdapterContext, AdapterSpec, BrokerAdapter, Clock
+from brokers.interfaces import AdapterSpec, Clock
 from brokers.wire import Wire
 
 if TYPE_CHECKING:

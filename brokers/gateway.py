@@ -1,7 +1,7 @@
 """One broker account in one process: session, call budget, adapter, evidence.
 
-The gateway is the only caller of an adapter. Reads go straight through it; orders go through the
-ledger, which comes back here to send.
+The gateway is the only caller of an adapter. Reads go straight through it (:mod:`brokers.reads` lists them); orders
+go through the ledger, which comes back here to send.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import transaction
 
-from brokers import instruments, limits, sessions
+from brokers import limits, sessions
+from brokers.adapter_interface import BrokerAdapter
 from brokers.calendar import MarketCalendar
 from brokers.clock import trading_day
 from brokers.discovery import spec_of
-from brokers.domain.account import MarginData, Position
-from brokers.domain.enums import Exchange, OrderStatus
+from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import OrderDenied, RateLimited, SessionExpired
-from brokers.domain.inputs import Price, parse_or_deny
-from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
-from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
-from brokers.interfaces import BrokerAdapter, BrokerInterface, Clock
+from brokers.domain.inputs import Price
+from brokers.domain.orders import CancelRequest, OrderAck, OrderChange, OrderRequest
+from brokers.interfaces import Clock
 from brokers.models import BrokerAccount
+from brokers.reads import GatewayReads
 from brokers.session_marks import Marks, marks_of
 from brokers.wire import WireTrace
 
@@ -76,7 +75,7 @@ class _Held(NamedTuple):
     until: datetime
 
 
-class BrokerGateway(BrokerInterface):
+class BrokerGateway(GatewayReads):
     """What :meth:`BrokerFactory.get_broker` returns."""
 
     def __init__(
@@ -117,60 +116,6 @@ class BrokerGateway(BrokerInterface):
             self._adapter.close()
 
     # Reads
-
-    def get_margin(self) -> MarginData:
-        return self.read(lambda adapter: adapter.fetch_margin())
-
-    def get_positions(self) -> list[Position]:
-        return self.read(lambda adapter: adapter.fetch_positions())
-
-    def get_orders(self) -> list[Order]:
-        return self.read(lambda adapter: adapter.fetch_orders())
-
-    def get_order(self, order_id: str) -> Order:
-        from brokers.ledger import queries
-
-        order = queries.broker_order(self.account.pk, order_id, trading_day(self.clock.now()))
-        instrument = self.resolve(order.symbol, order.exchange)
-        return self.read(lambda adapter: adapter.fetch_order(order_id, instrument))
-
-    def get_trades(self) -> list[Fill]:
-        return self.read(lambda adapter: adapter.fetch_trades())
-
-    def get_quote(self, symbol: str, exchange: str | None = None) -> Quote:
-        return self.quote(self.resolve(symbol, exchange))
-
-    def quote(self, instrument: Instrument, *, urgent: bool = False) -> Quote:
-        """The newest quote; ``urgent`` ones may use the reserve that orders have."""
-        return self.read(lambda adapter: adapter.fetch_quote(instrument), urgent=urgent)
-
-    def search_symbol(self, symbol: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "symbol": found.symbol,
-                "exchange": found.exchange.value,
-                "kind": found.kind.value,
-                "underlying": found.underlying,
-                "expiry": found.expiry,
-                "strike": found.strike,
-                "right": found.right.value if found.right else None,
-                "lot_size": found.lot_size,
-                "tick_size": found.tick_size,
-                "freeze_quantity": found.freeze_quantity,
-                "name": found.name,
-            }
-            for found in instruments.lookup().search(symbol)
-        ]
-
-    def is_market_open(self, exchange: str = "NSE") -> bool:
-        return self.calendar.is_open(parse_or_deny(Exchange, exchange))
-
-    def resolve(self, symbol: str, exchange: str | None = None) -> Instrument:
-        """Today's instrument of a symbol.
-
-        :raises InvalidSymbol: none, or more than one; the message names the nearest.
-        """
-        return instruments.lookup().resolve(symbol, parse_or_deny(Exchange, exchange) if exchange else None)
 
     def read(
         self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = READ_SECONDS

@@ -1,31 +1,27 @@
-"""The contract with a broker: what a trader may call, and what an adapter must bring.
+"""The contract with a broker: what a trader may call, and how a broker makes itself known.
 
-``BrokerInterface`` is the trader's side; :class:`BrokerFactory` gives one for an account.
-``BrokerAdapter`` is the broker's side: a handful of primitives over its SDK. Only the gateway
-calls an adapter.
+:class:`BrokerFactory` gives a ``BrokerInterface`` for an account. What an adapter must bring is in
+:mod:`brokers.adapter_interface`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
-from brokers.domain.account import MarginData, Position
+from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
 from brokers.domain.capabilities import Capabilities
-from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, OrderDenied, UnsupportedFeature
 from brokers.domain.inputs import Price, rupees
-from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
-from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
+from brokers.domain.market import CandleSeries, Depth, OptionChain, Quote, YearRange
+from brokers.domain.orders import Fill, Order, OrderEvent
 
 if TYPE_CHECKING:
     from brokers.factory import BrokerFactory as BrokerFactory
-    from brokers.wire import Wire
 
 
 class BrokerInterface(ABC):
@@ -115,6 +111,63 @@ class BrokerInterface(ABC):
         """Return the newest quote; it is falsy when the broker has no price."""
 
     @abstractmethod
+    def get_quotes(self, symbols: Sequence[str], exchange: str | None = None) -> list[Quote]:
+        """The newest quote of each symbol, in their order."""
+
+    @abstractmethod
+    def get_depth(self, symbol: str, exchange: str | None = None) -> Depth: ...
+
+    @abstractmethod
+    def get_year_range(self, symbol: str, exchange: str | None = None) -> YearRange:
+        """The lowest and the highest price of 52 weeks."""
+
+    @abstractmethod
+    def get_expiries(self, underlying: str, exchange: str | None = None) -> list[date]:
+        """Expiry days of an underlying's options, the nearest first, from today's instruments; costs no call."""
+
+    @abstractmethod
+    def get_option_chain(self, underlying: str, expiry: date | str | None = None, strikes: int = 10) -> OptionChain:
+        """``strikes`` strikes on each side of the money; the nearest expiry unless one is given."""
+
+    @abstractmethod
+    def get_candles(
+        self,
+        symbol: str,
+        interval: str,
+        starts_at: datetime | str,
+        ends_at: datetime | str,
+        exchange: str | None = None,
+    ) -> CandleSeries:
+        """Candles from ``starts_at`` (inclusive) to ``ends_at`` (exclusive), however many calls that takes.
+
+        Times without an offset are IST. What the exchange traded and the broker does not state is in ``gaps``.
+        """
+
+    @abstractmethod
+    def get_holdings(self) -> list[Holding]: ...
+
+    @abstractmethod
+    def get_demat_holdings(self) -> list[Holding]: ...
+
+    @abstractmethod
+    def get_segment_margins(self) -> list[SegmentMargin]: ...
+
+    @abstractmethod
+    def get_margin_required(self, orders: Sequence[Mapping[str, Any]]) -> MarginRequired:
+        """What one order, or a basket of them, would block. Each is written as for :meth:`place_order`."""
+
+    @abstractmethod
+    def get_order_history(self, order_id: str) -> list[OrderEvent]:
+        """What an order of today has been through, the oldest first, as far as the broker tells."""
+
+    @abstractmethod
+    def get_orders_between(self, first: date | str, last: date | str) -> list[Order]:
+        """The order books of the IST days from ``first`` to ``last``, both included."""
+
+    @abstractmethod
+    def get_trades_between(self, first: date | str, last: date | str) -> list[Fill]: ...
+
+    @abstractmethod
     def search_symbol(self, symbol: str) -> list[dict[str, Any]]: ...
 
     @abstractmethod
@@ -168,198 +221,6 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds that never go back, for deadlines."""
-
-
-class InstrumentLookup(Protocol):
-    """How an adapter finds an instrument. Implemented over the instrument master."""
-
-    def find(self, broker: str, key: str) -> Instrument | None:
-        """The instrument of today whose master row of ``broker`` had this ``key``, or None."""
-
-    def resolve(self, symbol: str, exchange: Exchange | None = None) -> Instrument:
-        """The instrument of today with this trading symbol.
-
-        :raises InvalidSymbol: none, or more than one; the message names the nearest.
-        """
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionGrant:
-    """One login's yield. ``session_token`` and ``sid`` are secrets and are stored encrypted."""
-
-    session_token: str
-    sid: str = ""
-    #: What else another process needs to use the session; never a secret.
-    details: Mapping[str, str] = field(default_factory=dict)
-    expires_at: datetime
-
-    def __repr__(self) -> str:
-        return f"SessionGrant(expires_at={self.expires_at.isoformat()})"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MasterRow:
-    """One contract as one broker's instrument master states it."""
-
-    exchange: Exchange
-    kind: InstrumentKind
-    #: The exchange's token of that day; it means nothing on another day.
-    token: str
-    #: The exchange's trading symbol; empty when this master does not carry it.
-    symbol: str
-    #: The exchange's name of the underlying; empty when this master does not carry it.
-    underlying: str
-    expiry: date | None = None
-    strike: Decimal | None = None
-    right: OptionRight | None = None
-    lot_size: int | None = None
-    #: None wherever this broker's figure is known to be wrong.
-    tick_size: Decimal | None = None
-    freeze_quantity: int | None = None
-    lower_band: Decimal | None = None
-    upper_band: Decimal | None = None
-    series: str = ""
-    isin: str = ""
-    name: str = ""
-    #: What ``InstrumentLookup.find`` finds it by; unique within the broker and day.
-    key: str
-    #: What building an order needs, e.g. the broker's own code.
-    identifiers: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MasterProblem:
-    """A row of a master that was refused, and why."""
-
-    source: str
-    line: int
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdapterContext:
-    """All that an adapter is given: no ORM, no settings, no Celery."""
-
-    account: str
-    #: The account's credential columns by name, e.g. ``api_key``; absent ones are empty strings.
-    secrets: Mapping[str, str] = field(repr=False)
-    clock: Clock
-    wire: Wire
-    #: Where the SDK is pointed, e.g. ``http://127.0.0.1:8101``; None means the broker's own hosts.
-    base_url: str | None
-    instruments: InstrumentLookup
-
-
-class BrokerAdapter(BrokerInterface):
-    """A broker behind its SDK: each primitive builds, calls and parses.
-
-    Every primitive raises a :class:`~brokers.domain.errors.BrokerError`, classified from evidence.
-    Anything that may have reached the broker and is not proven refused is ``OrderOutcomeUnknown``
-    on a mutation and ``BrokerUnavailable`` on a read. An empty list is returned only when the
-    broker said in so many words that there is nothing.
-    """
-
-    capabilities: Capabilities
-
-    def __init__(self, context: AdapterContext) -> None:
-        self.context = context
-
-    @abstractmethod
-    def open_session(self) -> SessionGrant:
-        """Log in at the broker and return what other processes need. Stores nothing.
-
-        :raises LoginFailed: refused, or a person is needed; the message says what to do.
-        :raises BrokerUnavailable: the broker could not be asked.
-        """
-
-    def login_page(self) -> str:
-        """The page on which a person logs in, for their browser only. No call."""
-        raise UnsupportedFeature(f"{self.context.account} logs in by itself; use Log in now.")
-
-    @abstractmethod
-    def use_session(self, grant: SessionGrant) -> None:
-        """Continue a session that some process opened, without any call to the broker."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Drop sockets and secrets held by this object. Makes no call to the broker."""
-
-    # Reads
-
-    @abstractmethod
-    def fetch_margin(self) -> MarginData: ...
-
-    @abstractmethod
-    def fetch_positions(self) -> list[Position]: ...
-
-    @abstractmethod
-    def fetch_orders(self) -> list[Order]:
-        """The whole order book of today, every exchange this broker trades."""
-
-    @abstractmethod
-    def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order: ...
-
-    def fetch_order_tags(self, broker_order_id: str, instrument: Instrument) -> frozenset[str]:
-        """Every tag that an order has had, where the broker replaces it and remembers; otherwise none."""
-        return frozenset()
-
-    @abstractmethod
-    def fetch_trades(self) -> list[Fill]: ...
-
-    @abstractmethod
-    def fetch_quote(self, instrument: Instrument) -> Quote: ...
-
-    @abstractmethod
-    def read_master(self) -> Iterator[MasterRow | MasterProblem]:
-        """Download and read the broker's instrument master, exchange by exchange."""
-
-    # Mutations: one call each, never repeated
-
-    @abstractmethod
-    def place(self, request: OrderRequest) -> OrderAck: ...
-
-    @abstractmethod
-    def modify(self, change: OrderChange) -> OrderAck: ...
-
-    @abstractmethod
-    def cancel(self, request: CancelRequest) -> OrderAck: ...
-
-    # The trader's contract over the primitives
-
-    def login(self) -> bool:
-        self.use_session(self.open_session())
-        return True
-
-    def logout(self) -> bool:
-        self.close()
-        return True
-
-    def get_margin(self) -> MarginData:
-        return self.fetch_margin()
-
-    def get_positions(self) -> list[Position]:
-        return self.fetch_positions()
-
-    def get_orders(self) -> list[Order]:
-        return self.fetch_orders()
-
-    def get_order(self, order_id: str) -> Order:
-        for order in self.fetch_orders():
-            if order.broker_order_id == order_id:
-                return order
-        raise OrderDenied(f"Order {order_id} is not in today's order book of account {self.context.account}.")
-
-    def get_trades(self) -> list[Fill]:
-        return self.fetch_trades()
-
-    def get_quote(self, symbol: str, exchange: str | None = None) -> Quote:
-        return self.fetch_quote(self.context.instruments.resolve(symbol, Exchange(exchange) if exchange else None))
-
-    def place_order(self, *args: object, **kwargs: object) -> Any:
-        raise UnsupportedFeature("An adapter does nothing of this by itself; ask BrokerFactory.get_broker().")
-
-    modify_order = cancel_order = close_position = close_all_positions = place_order
-    search_symbol = is_market_open = place_order
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,11 +20,12 @@ from django.db.models import F, Q
 from django.views.decorators.debug import sensitive_variables
 
 from brokers import limits
+from brokers.adapter_interface import BrokerAdapter, SessionGrant
 from brokers.clock import IST
 from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, PersonNeeded, RateLimited
 from brokers.domain.order_states import IntentState
-from brokers.interfaces import BrokerAdapter, Clock, SessionGrant
+from brokers.interfaces import Clock
 from brokers.login_pauses import REFUSED_PAUSE, UNREACHABLE_PAUSE, is_paused, pause, was_opened_just_now
 from brokers.models import BrokerAccount, OrderIntent, SessionState
 from brokers.simulated_person import play_person

@@ -20,7 +20,7 @@ from credentials.models import CredentialStore
 from credentials.services import WRITTEN_AT_LOGIN, services
 
 if TYPE_CHECKING:
-    from brokers.interfaces import SessionGrant
+    from brokers.adapter_interface import SessionGrant
 
 log = logging.getLogger("credentials")
 

@@ -43,6 +43,8 @@ class Position(Record):
     quantity: int
     buy_quantity: int = 0
     sell_quantity: int = 0
+    #: Units of ``quantity`` that were held when the day began, negative when short; None when the broker does not say.
+    carried_quantity: int | None = None
     #: Rupees.
     buy_amount: Decimal = Decimal(0)
     sell_amount: Decimal = Decimal(0)
@@ -51,5 +53,56 @@ class Position(Record):
     #: Rupees a unit; None when the broker states none or states zero.
     last_price: Decimal | None
     #: Rupees by the documented formula; None when the last price is missing and the position is open.
+    pnl: Decimal | None
+    as_of: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentMargin(Record):
+    """Funds of one segment, in rupees."""
+
+    #: The broker's word for the segment, e.g. ``equity`` or ``fno``; ``all`` where it keeps one pool.
+    segment: str
+    allocated: Decimal
+    #: Blocked by orders and positions.
+    blocked: Decimal
+    available: Decimal
+    as_of: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarginRequired(Record):
+    """What one order, or several together, would block, in rupees. Nothing was sent."""
+
+    required: Decimal
+    #: What new orders may use now; None when the broker does not say it in the same answer.
+    available: Decimal | None
+    #: Parts of ``required``; None when the broker does not state them.
+    span: Decimal | None = None
+    exposure: Decimal | None = None
+    #: Whether the broker weighed the orders against each other. False: a sum, and the margin may be lower.
+    is_netted: bool
+    as_of: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Holding(Record):
+    """Shares held in delivery."""
+
+    #: The exchange's trading symbol, or the broker's own words in brackets when no instrument answers.
+    symbol: str
+    exchange: str
+    isin: str = ""
+    #: Units.
+    quantity: int
+    #: Units that can be sold today; None when the broker does not say.
+    sellable_quantity: int | None = None
+    #: Units pledged or blocked otherwise; None when the broker does not say.
+    blocked_quantity: int | None = None
+    #: Rupees a unit; None where no cost is known.
+    average_price: Decimal | None
+    #: Rupees a unit; None when the broker states none or states zero.
+    last_price: Decimal | None
+    #: Rupees: (last price - average price) x quantity; None when one of them is missing.
     pnl: Decimal | None
     as_of: datetime

@@ -1,8 +1,54 @@
 """What a broker can do, said before it is asked."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce
+from brokers.domain.errors import UnsupportedFeature
+
+
+class Operation(StrEnum):
+    """What a broker can be asked for. Every one that an adapter names is shown by the contract suite."""
+
+    MARGIN = "MARGIN"
+    SEGMENT_MARGINS = "SEGMENT_MARGINS"
+    MARGIN_REQUIRED = "MARGIN_REQUIRED"
+    POSITIONS = "POSITIONS"
+    HOLDINGS = "HOLDINGS"
+    DEMAT_HOLDINGS = "DEMAT_HOLDINGS"
+    ORDERS = "ORDERS"
+    ORDER = "ORDER"
+    ORDER_HISTORY = "ORDER_HISTORY"
+    ORDERS_BETWEEN = "ORDERS_BETWEEN"
+    TRADES = "TRADES"
+    TRADES_BETWEEN = "TRADES_BETWEEN"
+    QUOTE = "QUOTE"
+    QUOTES = "QUOTES"
+    DEPTH = "DEPTH"
+    YEAR_RANGE = "YEAR_RANGE"
+    OPTION_CHAIN = "OPTION_CHAIN"
+    CANDLES = "CANDLES"
+    PLACE = "PLACE"
+    MODIFY = "MODIFY"
+    CANCEL = "CANCEL"
+    GTT_SINGLE = "GTT_SINGLE"
+    GTT_THREE_LEG = "GTT_THREE_LEG"
+    LIVE_FEED = "LIVE_FEED"
+    ORDER_FEED = "ORDER_FEED"
+
+    @property
+    def words(self) -> str:
+        """Its name in a sentence."""
+        return self.value.replace("_", " ").lower()
+
+
+#: What every broker must offer to be of any use here.
+BASIC_OPERATIONS = frozenset(
+    {
+        *(Operation.MARGIN, Operation.POSITIONS, Operation.ORDERS, Operation.ORDER, Operation.TRADES),
+        *(Operation.QUOTE, Operation.QUOTES, Operation.PLACE, Operation.MODIFY, Operation.CANCEL),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,12 +67,17 @@ class Capabilities:
     book_by_exchange: bool = False
     #: Calls that one reading of orders, trades and positions takes at least.
     calls_to_read_all: int = 3
-    supports_modify: bool = True
-    supports_trades: bool = True
-    supports_live_feed: bool = False
+    operations: frozenset[Operation] = BASIC_OPERATIONS
     #: Changes of orders that the broker takes from one account in one second.
     order_requests_per_second: int = 10
     #: Calls of any kind: (limit, window in seconds), tightest first.
     call_limits: tuple[tuple[int, int], ...] = ()
     #: Calls of any kind in one day (IST); None when the broker states no limit.
     calls_per_day: int | None = None
+
+    def require(self, operation: Operation, who: str) -> None:
+        """:raises UnsupportedFeature: the broker of ``who`` does not offer the operation."""
+        if operation not in self.operations:
+            raise UnsupportedFeature(
+                f"The broker of {who} offers no {operation.words}; docs/capabilities.md says what it offers."
+            )

@@ -5,6 +5,7 @@ write what Indian traders write (``B``, ``MKT``, ``CE``); :func:`parse` turns it
 at the boundary.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -101,6 +102,25 @@ class MarketPhase(StrEnum):
     CLOSED = "CLOSED"
 
 
+class CandleInterval(StrEnum):
+    """How long a candle lasts. Which of them a broker has, its adapter says when it is asked for another."""
+
+    SECOND = "1s"
+    MINUTE = "1m"
+    FIVE_MINUTES = "5m"
+    FIFTEEN_MINUTES = "15m"
+    THIRTY_MINUTES = "30m"
+    HOUR = "1h"
+    DAY = "1d"
+
+    @property
+    def length(self) -> timedelta:
+        number, unit = int(self.value[:-1]), self.value[-1]
+        return number * {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}.get(
+            unit, timedelta(days=1)
+        )
+
+
 _ALIASES: dict[type[StrEnum], dict[str, StrEnum]] = {
     Side: {"B": Side.BUY, "S": Side.SELL},
     OrderType: {
@@ -112,6 +132,19 @@ _ALIASES: dict[type[StrEnum], dict[str, StrEnum]] = {
     },
     Product: {"DELIVERY": Product.CNC, "INTRADAY": Product.MIS, "CARRY_FORWARD": Product.NRML},
     OptionRight: {"CALL": OptionRight.CALL, "PUT": OptionRight.PUT, "C": OptionRight.CALL, "P": OptionRight.PUT},
+    CandleInterval: {
+        "1SECOND": CandleInterval.SECOND,
+        "1MINUTE": CandleInterval.MINUTE,
+        "1MIN": CandleInterval.MINUTE,
+        "5MINUTE": CandleInterval.FIVE_MINUTES,
+        "5MIN": CandleInterval.FIVE_MINUTES,
+        "15MIN": CandleInterval.FIFTEEN_MINUTES,
+        "30MINUTE": CandleInterval.THIRTY_MINUTES,
+        "30MIN": CandleInterval.THIRTY_MINUTES,
+        "60MIN": CandleInterval.HOUR,
+        "1DAY": CandleInterval.DAY,
+        "D": CandleInterval.DAY,
+    },
     Exchange: {"NSE_CM": Exchange.NSE, "BSE_CM": Exchange.BSE, "NSE_FO": Exchange.NFO, "BSE_FO": Exchange.BFO},
 }
 

@@ -1,6 +1,6 @@
 """Turns what callers write into the domain's values, once, at the boundary."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 
 from brokers.domain.enums import E, parse
@@ -68,3 +68,18 @@ def moment(value: str | datetime | None, name: str) -> datetime | None:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError) as error:
         raise OrderDenied(f"{name} {value!r} is not an ISO time, e.g. 2026-11-23T10:15:00+05:30.") from error
+
+
+def day_of(value: str | date, name: str) -> date:
+    """Turn a caller's ISO day into a date.
+
+    :raises OrderDenied: it is no day.
+    """
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise OrderDenied(f"{name} {value!r} is not an ISO day, e.g. 2026-11-24.") from error

@@ -113,3 +113,19 @@ class Fill(Record):
     #: Rupees a unit.
     price: Decimal
     filled_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderEvent(Record):
+    """One thing that happened to an order, as its broker tells."""
+
+    broker_order_id: str
+    status: OrderStatus
+    #: The broker's own word for the status.
+    broker_status: str
+    filled_quantity: int
+    #: Rupees a unit; None when the broker does not state it.
+    limit_price: Decimal | None = None
+    reason: str = ""
+    #: None when the broker does not say when.
+    happened_at: datetime | None

@@ -14,13 +14,14 @@ from datetime import date, timedelta
 
 from django.db import transaction
 
+from brokers.adapter_interface import BrokerAdapter, MasterProblem
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
 from brokers.instruments import editions
 from brokers.instruments.merging import Master, merge
 from brokers.instruments.rows import PROBLEMS_KEPT, PackedRows, pack, unpack
 from brokers.instruments.store import forget
-from brokers.interfaces import BrokerAdapter, Clock, MasterProblem
+from brokers.interfaces import Clock
 from brokers.models import BrokerAccount, InstrumentEdition, InstrumentMaster, InstrumentMasterRows
 
 #: A broker whose newest master is older than this many days is left out of an edition.

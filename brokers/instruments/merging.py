@@ -15,10 +15,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from brokers.adapter_interface import MasterProblem
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.instruments.rows import StoredRow
 from brokers.instruments.symbols import derivative_symbol, monthly_expiries, share_base, share_symbol
-from brokers.interfaces import MasterProblem
 
 _NSE = frozenset({Exchange.NSE, Exchange.NFO})
 #: Of the contracts whose token two masters share, how many must pair two names to make them one underlying.

@@ -13,8 +13,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
-from brokers.interfaces import MasterProblem, MasterRow
 
 #: How many problems of one load are kept in words.
 PROBLEMS_KEPT = 50

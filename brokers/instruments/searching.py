@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from difflib import SequenceMatcher, get_close_matches
 from os.path import commonprefix
 
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Length
 
-from brokers.domain.enums import Exchange
+from brokers.domain.enums import Exchange, InstrumentKind
 from brokers.models import InstrumentRecord
 
 _MOST = 200
@@ -27,6 +28,17 @@ def search(edition_id: int, text: str, limit: int) -> QuerySet[InstrumentRecord]
         records = records.filter(Q(symbol__contains=word) | Q(name__icontains=word))
     elsewhere = ExpressionWrapper(~Q(symbol__startswith=words[0]), output_field=BooleanField())
     return records.order_by(elsewhere, Length("symbol"), "symbol")[: max(0, min(limit, _MOST))]
+
+
+def expiries(edition_id: int, underlying: str, exchange: Exchange | None, first: date) -> list[date]:
+    """Days from ``first`` on on which options of an underlying expire, the nearest first."""
+    options = InstrumentRecord.objects.filter(
+        edition_id=edition_id, underlying=underlying, kind=InstrumentKind.OPTION, expiry__gte=first
+    )
+    if exchange is not None:
+        options = options.filter(exchange=exchange)
+    days = options.order_by("expiry").values_list("expiry", flat=True).distinct()
+    return [day for day in days if day is not None]
 
 
 def nearest(edition_id: int, text: str, exchange: Exchange | None, count: int = 3) -> list[str]:

@@ -96,6 +96,14 @@ class InstrumentStore:
         book = self._current()
         return [to_instrument(row) for row in searching.search(book.edition_id, text, limit)] if book else []
 
+    def expiries(self, underlying: str, exchange: Exchange | None = None) -> list[date]:
+        """Days on which options of an underlying expire, from the edition's day on, the nearest first."""
+        book = self._current()
+        text = str(underlying).strip().upper()
+        if book is None or not text.isprintable():
+            return []
+        return searching.expiries(book.edition_id, text, exchange, book.day)
+
     def forget(self) -> None:
         """Ask for the current edition anew at the next question."""
         self._book, self._checked_at = None, float("-inf")

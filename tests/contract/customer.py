@@ -11,12 +11,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from brokers import instruments
+from brokers.adapter_interface import MasterRow
 from brokers.clock import SimulatedClock, configured_clock
 from brokers.domain.enums import Side
 from brokers.domain.errors import BrokerError
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
-from brokers.interfaces import MasterRow
 from brokers.ledger import operations
 from brokers.models import Alert, BrokerAccount, BrokerOrder, OrderIntent, SessionState
 from brokers.recovery import reconciliation

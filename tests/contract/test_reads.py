@@ -6,9 +6,9 @@ from decimal import Decimal
 
 import pytest
 
+from brokers.adapter_interface import BrokerAdapter
 from brokers.domain.enums import OrderStatus, Side
 from brokers.domain.errors import BrokerUnavailable, RateLimited, SessionExpired
-from brokers.interfaces import BrokerAdapter
 from tests.contract.world import IMPATIENT_SECONDS, Trader, nobody_listens, one_call
 
 #: Name -> the endpoint that fails, and the read.
@@ -112,8 +112,6 @@ def test_an_order_typed_by_a_person_is_in_the_book(trader: Trader) -> None:
 
 
 def test_fills_are_the_exchanges(trader: Trader) -> None:
-    if not trader.spec.capabilities.supports_trades:
-        pytest.skip("Capabilities.supports_trades is False")
     lot = trader.option.lot_size or 0
     request = trader.order(quantity=3 * lot)
     order_id = trader.adapter.place(request).broker_order_id

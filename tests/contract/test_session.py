@@ -84,7 +84,7 @@ import json, sys
 from datetime import datetime
 from pathlib import Path
 from brokers.discovery import specs
-from brokers.interfaces import SessionGrant
+from brokers.adapter_interface import SessionGrant
 from brokers.simulator import accounts
 from tests.contract.world import NoCatalogue, Simulator, Trader
 

@@ -19,12 +19,13 @@ from typing import Any
 
 import httpx
 
+from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.clock import IST, SimulatedClock
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight, OrderType, Product, Side
 from brokers.domain.errors import InvalidSymbol, PersonNeeded
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderAck, OrderChange, OrderRequest
-from brokers.interfaces import AdapterContext, AdapterSpec, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
+from brokers.interfaces import AdapterSpec
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.contracts import Contract
 from brokers.simulator.instruments import synthetic

@@ -64,8 +64,8 @@ def call(folder: Path) -> int:
 def open_session(folder: Path, me: str, *, everybody_waits: bool) -> dict[str, object]:
     """Ask for the session; a login stays under way until everybody else has been turned away from it once."""
     from brokers import sessions
+    from brokers.adapter_interface import BrokerAdapter, SessionGrant
     from brokers.clock import SystemClock
-    from brokers.interfaces import BrokerAdapter, SessionGrant
     from brokers.models import BrokerAccount
     from brokers.wire import Wire
 

@@ -14,10 +14,10 @@ from django.test import Client
 from django.urls import reverse
 
 from brokers import sessions
+from brokers.adapter_interface import BrokerAdapter, SessionGrant
 from brokers.admin import broker_login
 from brokers.clock import configured_clock
 from brokers.domain.errors import LoginFailed, PersonNeeded
-from brokers.interfaces import BrokerAdapter, SessionGrant
 from brokers.models import BrokerAccount, OrderIntent, SessionState
 from brokers.wire import Wire
 from credentials import store

@@ -18,10 +18,10 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
 from brokers import factory, sessions
+from brokers.adapter_interface import SessionGrant
 from brokers.clock import SystemClock
 from brokers.domain.enums import Mode
 from brokers.domain.errors import LoginFailed, PersonNeeded
-from brokers.interfaces import SessionGrant
 from brokers.models import BrokerAccount, SessionState
 from credentials.management.commands import setup_credentials
 from credentials.models import CredentialAccess, CredentialStore

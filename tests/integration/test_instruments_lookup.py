@@ -9,10 +9,10 @@ from decimal import Decimal
 import pytest
 
 from brokers import instruments
+from brokers.adapter_interface import MasterRow
 from brokers.domain.enums import Exchange, InstrumentKind
 from brokers.domain.errors import InvalidSymbol
 from brokers.instruments import InstrumentStore
-from brokers.interfaces import MasterRow
 from brokers.models import BrokerAccount
 from tests.support.masters import DAY, MarketClock, future, index, option, serving, share
 

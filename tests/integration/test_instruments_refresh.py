@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from brokers import instruments
+from brokers.adapter_interface import BrokerAdapter, MasterProblem, MasterRow
 from brokers.domain.enums import Exchange
 from brokers.domain.errors import BrokerUnavailable, InvalidSymbol, UnreadableReply
 from brokers.instruments import InstrumentStore, editions, loading
 from brokers.instruments.rows import pack
-from brokers.interfaces import BrokerAdapter, MasterProblem, MasterRow
 from brokers.models import (
     BrokerAccount,
     InstrumentEdition,

@@ -17,6 +17,7 @@ import pytest
 from django.db import connection
 
 from brokers import sessions, simulated_person
+from brokers.adapter_interface import BrokerAdapter, SessionGrant
 from brokers.domain.enums import Mode
 from brokers.domain.errors import (
     BrokerError,
@@ -26,7 +27,6 @@ from brokers.domain.errors import (
     PersonNeeded,
     RateLimited,
 )
-from brokers.interfaces import BrokerAdapter, SessionGrant
 from brokers.models import BrokerAccount, SessionState
 from brokers.wire import Wire
 from credentials import store

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.clock import trading_day
 from brokers.domain.account import Position
 from brokers.domain.enums import OrderStatus, Product, Side
@@ -22,7 +23,6 @@ from brokers.domain.errors import (
 )
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
-from brokers.interfaces import AdapterContext, SessionGrant
 from tests.support.scripted_broker import ScriptedAdapter, book_row
 
 #: What may happen to a request. After "taken" comes what becomes of the answer.

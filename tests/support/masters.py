@@ -7,10 +7,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, cast
 
+from brokers.adapter_interface import BrokerAdapter, MasterProblem, MasterRow
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.instruments.merging import Master
 from brokers.instruments.rows import pack, unpack
-from brokers.interfaces import BrokerAdapter, MasterProblem, MasterRow
 
 DAY = date(2026, 11, 23)
 MONTHLY = date(2026, 11, 24)

@@ -10,13 +10,13 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.clock import SimulatedClock, configured_clock
 from brokers.domain.account import Position
 from brokers.domain.enums import Exchange, OptionRight, OrderStatus, Product, Side
 from brokers.domain.order_states import IntentState
 from brokers.domain.orders import OrderRequest
 from brokers.factory import BrokerFactory
-from brokers.interfaces import MasterProblem, MasterRow
 from brokers.ledger import book
 from brokers.ledger.delivery import deliver
 from brokers.models import Alert, BrokerAccount, OrderIntent, OrderPlan

@@ -12,6 +12,7 @@ import redis
 from django.conf import settings
 
 from brokers import instruments, limits
+from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.account import MarginData, Position
@@ -31,7 +32,6 @@ from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
-from brokers.interfaces import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.models import BrokerAccount, SessionState
 from brokers.simulator.accounts import default
 from brokers.wire import Wire, WireRecord

@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.instruments.rows import PROBLEMS_KEPT, pack, unpack, why_refused
-from brokers.interfaces import MasterProblem, MasterRow
 from tests.support.masters import MONTHLY, future, index, many, option, share
 
 

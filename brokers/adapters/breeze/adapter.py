@@ -7,6 +7,7 @@ from datetime import datetime
 
 import httpx
 
+from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.adapters.breeze import SPEC, building, errors, master, parsing, session, tables
 from brokers.adapters.breeze.sdk import Client
 from brokers.clock import trading_day
@@ -16,7 +17,6 @@ from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired, Un
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
-from brokers.interfaces import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 
 
 class BreezeAPI(BrokerAdapter):

@@ -16,10 +16,10 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.adapters.breeze import building, parsing, tables
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import UnreadableReply
-from brokers.interfaces import MasterProblem, MasterRow
 
 Fields = Mapping[str, int]
 

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, time, timedelta
 from typing import NoReturn
 from urllib.parse import quote
 
+from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.adapters.breeze import tables
 from brokers.adapters.breeze.errors import Reply, redact
 from brokers.adapters.breeze.sdk import Client, redirected
 from brokers.clock import IST
 from brokers.domain.errors import BrokerUnavailable, LoginFailed, PersonNeeded, SessionExpired
-from brokers.interfaces import AdapterContext, SessionGrant
 
 
 def login_url(api_key: str, base_url: str | None) -> str:

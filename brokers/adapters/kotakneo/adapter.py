@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.adapters.kotakneo import SPEC, building, errors, master, parsing, sdk, session
 from brokers.adapters.kotakneo.errors import Reply
 from brokers.clock import trading_day
@@ -13,7 +14,6 @@ from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
-from brokers.interfaces import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 
 
 class NeoAPI(BrokerAdapter):

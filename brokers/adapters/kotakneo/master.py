@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.adapters.kotakneo.errors import Reply, read_failure
 from brokers.adapters.kotakneo.tables import (
     EXPIRY_EPOCHS,
@@ -27,7 +28,6 @@ from brokers.adapters.kotakneo.tables import (
 from brokers.clock import IST
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
-from brokers.interfaces import MasterProblem, MasterRow
 from brokers.wire import ReplyTooLarge, Wire
 
 _COLUMNS = (

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any, TypeVar
 
+from brokers.adapter_interface import InstrumentLookup
 from brokers.adapters.kotakneo import SPEC
 from brokers.adapters.kotakneo.tables import (
     BLANKS,
@@ -29,7 +30,6 @@ from brokers.domain.errors import UnreadableReply
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import Fill, Order
-from brokers.interfaces import InstrumentLookup
 
 Row = Mapping[str, Any]
 T = TypeVar("T")

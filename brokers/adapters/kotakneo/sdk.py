@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from brokers.interfaces import AdapterContext
+    from brokers.adapter_interface import AdapterContext
 
 #: Read by the SDK while it is imported (3.0.9, logger.py).
 _QUIET = {"NEO_LOG_FILE_ENABLED": "false", "NEO_LOG_LEVEL": "NOLOG", "NEO_LOG_FILE_LEVEL": "NOLOG"}

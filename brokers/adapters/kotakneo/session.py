@@ -17,10 +17,10 @@ from typing import Any
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.adapters.kotakneo.errors import Reply, login_failure, raise_foreign
 from brokers.clock import IST
 from brokers.domain.errors import LoginFailed, SessionExpired
-from brokers.interfaces import AdapterContext, SessionGrant
 
 #: What the SDK keeps of a login besides token and sid: attribute names of its configuration.
 DETAILS = (

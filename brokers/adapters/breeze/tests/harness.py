@@ -13,12 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.adapters.breeze.adapter import BreezeAPI
 from brokers.clock import SystemClock
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import InvalidSymbol
 from brokers.domain.instruments import Instrument
-from brokers.interfaces import AdapterContext, SessionGrant
 from brokers.wire import Wire
 
 FIXTURES = Path(__file__).parent / "fixtures"

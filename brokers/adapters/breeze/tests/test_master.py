@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.adapters.breeze import master
 from brokers.adapters.breeze.tests.harness import Answer, breeze
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
-from brokers.interfaces import MasterProblem, MasterRow
 
 CASH = '"Token", "ShortName", "Series", "CompanyName", "ticksize", "Lotsize", "ISINCode", "ExchangeCode"\n'
 CONTRACT = (

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from brokers.adapter_interface import SessionGrant
 from brokers.adapters.breeze import sdk, session
 from brokers.adapters.breeze.tests.harness import (
     API_KEY,
@@ -30,7 +31,6 @@ from brokers.adapters.breeze.tests.harness import (
 )
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import BrokerUnavailable, LoginFailed, PersonNeeded, SessionExpired
-from brokers.interfaces import SessionGrant
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 #: Runs in a fresh interpreter: no socket may be opened while the SDK is imported.

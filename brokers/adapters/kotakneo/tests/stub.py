@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.adapters.kotakneo import SPEC
 from brokers.adapters.kotakneo.adapter import NeoAPI
 from brokers.clock import SystemClock
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import InvalidSymbol
 from brokers.domain.instruments import Instrument
-from brokers.interfaces import AdapterContext, SessionGrant
 from brokers.wire import Wire
 
 FIXTURES = Path(__file__).with_name("fixtures")

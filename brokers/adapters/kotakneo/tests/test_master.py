@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from brokers.adapter_interface import MasterProblem, MasterRow
 from brokers.adapters.kotakneo import master
 from brokers.adapters.kotakneo.adapter import NeoAPI
 from brokers.adapters.kotakneo.tests.stub import Said, Stub
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
-from brokers.interfaces import MasterProblem, MasterRow
 
 TODAY = date(2026, 11, 23)
 DATA = Path(__file__).parents[5] / "shared" / "data" / "kotak-neo"
