@@ -181,6 +181,10 @@ SECRETS = {
 }
 
 
+#: Every adapter a test has made; their sockets are closed when it ends.
+made: list[NeoAPI] = []
+
+
 def adapter_at(url: str, **secrets: str) -> NeoAPI:
     """An adapter whose SDK is pointed at ``url``."""
     clock = SystemClock()
@@ -190,7 +194,7 @@ def adapter_at(url: str, **secrets: str) -> NeoAPI:
         routes=dict.fromkeys(SPEC.hosts, url),
         allowed_suffixes=(),
     )
-    return NeoAPI(
+    adapter = NeoAPI(
         AdapterContext(
             account="kotakneo/test",
             secrets={**SECRETS, **secrets},
@@ -200,6 +204,8 @@ def adapter_at(url: str, **secrets: str) -> NeoAPI:
             instruments=Shelf(CALL, SHARE),
         )
     )
+    made.append(adapter)
+    return adapter
 
 
 def grant_for(url: str) -> SessionGrant:
