@@ -20,6 +20,10 @@ from tests.support.stack import Stack, running_stack
 #: In the small master that the repository ships.
 SYMBOL, LOT, TICK = "NIFTY26DECFUT", 65, Decimal("0.1")
 _numbers = count(1)
+#: The simulator's numbers of the accounts that tests open; installations keep the first for themselves.
+_accounts = count(1001)
+#: Of all orders of the run.
+_prices: set[Decimal] = set()
 
 
 @pytest.fixture
@@ -90,21 +94,34 @@ def no_faults(stack: Stack) -> Iterator[None]:
 
 
 @pytest.fixture
-def an_order(stack: Stack, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
-    """Makes orders that rest at the exchange, each with an id of its own."""
+def own_account(stack: Stack) -> str:
+    """The name of an account of each broker that no other test uses: it has all of its calls, and nothing open."""
+    number = next(_accounts)
+    for broker in specs():
+        stack.do("open_account", broker=broker, name=f"test-{number}", number=number)
+    return f"test-{number}"
+
+
+@pytest.fixture
+def an_order(stack: Stack, own_account: str, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
+    """Makes orders that rest at the exchange, each with an id of its own, on the test's own accounts."""
 
     def make(broker: str, **changes: Any) -> dict[str, Any]:
         number = next(_numbers)
         key = f"{request.node.name[:50]}-{number}"
-        # No two look alike: a broker without tags holds the second one back while the first is unresolved.
-        price = str(Decimal(stack.do("resting_price", broker=broker, symbol=SYMBOL)) - number * TICK)
+        price = Decimal(stack.do("resting_price", broker=broker, account=own_account, symbol=SYMBOL))
+        # No two look alike, however the market moves: a test knows its order at the exchange by the price.
+        while price in _prices:
+            price -= TICK
+        _prices.add(price)
         return {
             "broker": broker,
+            "account": own_account,
             "symbol": SYMBOL,
             "action": "B",
             "quantity": LOT,
             "order_type": "LIMIT",
-            "price": price,
+            "price": str(price),
             "client_order_id": key,
         } | changes
 

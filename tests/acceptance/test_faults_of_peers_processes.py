@@ -39,7 +39,7 @@ def _looks(stack: Stack, broker: str, order: dict[str, Any], *states: str) -> di
 
     def looked() -> dict[str, Any] | None:
         if not stack.waiting(broker):
-            stack.do("send", task="tasks.reconciliation.recover", broker=broker)
+            stack.do("send", task="tasks.reconciliation.recover", broker=broker, account=order["account"])
         intent = stack.intent(order["client_order_id"])
         return intent if intent["state"] in states else None
 
@@ -97,7 +97,7 @@ def test_a_read_is_answered_while_an_order_call_hangs(stack: Stack, an_order: Ma
     wait_for(lambda: _held(stack, broker, order), "the order to be at the broker")
     before = len(stack.do("snapshots", kind="margin"))
 
-    stack.do("send", task="tasks.snapshots.snapshot_margin", broker=broker)
+    stack.do("send", task="tasks.snapshots.snapshot_margin", broker=broker, account=order["account"])
 
     wait_for(lambda: len(stack.do("snapshots", kind="margin")) > before, "the margin to be read", seconds=5)
     assert stack.do("snapshots", kind="margin")[-1]["status"] == "OK"

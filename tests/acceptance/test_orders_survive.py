@@ -81,7 +81,7 @@ def test_a_worker_killed_while_it_sends_neither_loses_nor_repeats_the_order(stac
 def test_an_order_whose_message_was_lost_is_sent_by_the_sweeper(stack: Stack, an_order: MakeOrder) -> None:
     broker = BROKERS[1]
     order = an_order(broker)
-    order |= {"side": order.pop("action"), "limit_price": order.pop("price"), "account": "default"}
+    order |= {"side": order.pop("action"), "limit_price": order.pop("price")}
     stack.do("place_quietly", **order)
 
     def swept() -> bool:

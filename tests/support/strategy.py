@@ -169,6 +169,15 @@ def plan(plan_id: int) -> dict[str, Any]:
 
 
 @action
+def open_account(broker: str, name: str, number: int) -> None:
+    """Store the credentials of one more simulated account."""
+    from brokers.simulator import accounts
+    from credentials.accounts import keep
+
+    keep(broker, name, accounts.numbered(broker, number).credentials())
+
+
+@action
 def trades_alone(broker: str) -> None:
     """Nobody places orders by hand, so that an order with a lost answer is found by what it looks like."""
     from brokers.models import BrokerAccount
@@ -252,11 +261,11 @@ def find(symbol: str) -> list[dict[str, Any]]:
 
 
 @action
-def resting_price(broker: str, symbol: str) -> str:
+def resting_price(broker: str, symbol: str, account: str = "default") -> str:
     """A limit at which a buy order rests: a little below the market, on the tick."""
     from brokers.factory import BrokerFactory
 
-    gateway = BrokerFactory.get_broker(broker)
+    gateway = BrokerFactory.get_broker(broker, account)
     gateway.login()
     instrument = gateway.resolve(symbol)
     last = gateway.get_quote(symbol).last_price
