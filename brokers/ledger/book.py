@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 
 from django.db import transaction
+from django.db.models import Q
 
 from brokers.alerts import raise_alert
 from brokers.clock import configured_clock, trading_day
@@ -24,6 +25,8 @@ _ENDS = {
     OrderStatus.REJECTED: IntentState.REJECTED,
     OrderStatus.EXPIRED: IntentState.EXPIRED,
 }
+#: Cancels and changes that the broker has taken, and whose effect is not seen yet.
+_CHANGING = Q(state=IntentState.WORKING, target__isnull=False)
 _MIRRORED = (
     "exchange_order_id",
     "client_tag",
@@ -66,6 +69,8 @@ def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> 
         order.broker_order_id: order
         for order in BrokerOrder.objects.filter(account=account, trading_day=day).select_related("attempt__intent")
     }
+    # Asked once for the whole book: of hundreds of orders few are being changed.
+    changing = set(OrderIntent.objects.filter(_CHANGING, account=account).values_list("target", flat=True))
     newly_filled = False
     for row in rows:
         order = known.get(row.broker_order_id)
@@ -74,10 +79,10 @@ def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> 
                 continue
             order = _first_seen(account, row, day, now)
             newly_filled |= row.filled_quantity > 0
-        elif _differs(order, row):
+        elif changes := _changes(order, row):
             newly_filled |= row.filled_quantity > order.filled_quantity
-            _update(order, row, now)
-        if order.attempt is not None:
+            _update(order, changes, now)
+        if order.attempt is not None and (order.pk in changing or _ending(order.attempt.intent, order)):
             follow(order.attempt.intent, order, now)
     seen = BrokerOrder.objects.filter(
         account=account, trading_day=day, broker_order_id__in=[row.broker_order_id for row in rows]
@@ -207,18 +212,21 @@ def _mirrored(row: Order) -> dict[str, object]:
     return values
 
 
-def _differs(order: BrokerOrder, row: Order) -> bool:
-    return any(getattr(order, name) != value for name, value in _mirrored(row).items())
-
-
-def _update(order: BrokerOrder, row: Order, now: datetime) -> None:
+def _changes(order: BrokerOrder, row: Order) -> dict[str, object]:
+    """What a row of the book says anew of an order, by column."""
     values = _mirrored(row)
     values["filled_quantity"] = max(order.filled_quantity, row.filled_quantity)
+    # Not every broker says the tag again.
     values["client_tag"] = order.client_tag or values["client_tag"]
+    values["placed_at"] = order.placed_at or row.placed_at
     if OrderStatus(order.status).is_terminal and not row.status.is_terminal:
         # A book that lags behind does not bring an ended order back to life.
         values["status"], values["broker_status"] = order.status, order.broker_status
-    values |= {"placed_at": order.placed_at or row.placed_at, "last_seen_at": now}
+    return {name: value for name, value in values.items() if getattr(order, name) != value}
+
+
+def _update(order: BrokerOrder, changes: dict[str, object], now: datetime) -> None:
+    values = changes | {"last_seen_at": now}
     # Another reading may have written meanwhile, and a fill or an end that it saw is not taken back.
     unchanged = BrokerOrder.objects.filter(
         pk=order.pk, status=order.status, filled_quantity=order.filled_quantity, quantity=order.quantity
@@ -232,15 +240,20 @@ def _update(order: BrokerOrder, row: Order, now: datetime) -> None:
 
 def follow(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:
     """Move a placed intent to where its order ended, and the cancels and changes of that order with it."""
-    end = _ENDS.get(OrderStatus(order.status))
-    if end is not None and (IntentState(intent.state), end) in TRANSITIONS:
+    if end := _ending(intent, order):
         _end(intent, end, order.reason or f"the book says {order.broker_status or order.status}", now)
     _follow_mutations(order, now)
 
 
+def _ending(intent: OrderIntent, order: BrokerOrder) -> IntentState | None:
+    """The end that an intent has not come to although its order has."""
+    end = _ENDS.get(OrderStatus(order.status))
+    return end if end is not None and (IntentState(intent.state), end) in TRANSITIONS else None
+
+
 def _follow_mutations(order: BrokerOrder, now: datetime) -> None:
     """End the cancel or modify whose effect the book shows, or that came too late."""
-    for mutation in order.mutations.filter(state=IntentState.WORKING):
+    for mutation in order.mutations.filter(_CHANGING):
         status = OrderStatus(order.status)
         if mutation.kind == IntentKind.CANCEL and status is OrderStatus.CANCELLED:
             _end(mutation, IntentState.DONE, "the book says cancelled", now)

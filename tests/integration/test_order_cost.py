@@ -10,11 +10,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from brokers.clock import configured_clock
+from brokers.clock import SimulatedClock, configured_clock
 from brokers.discovery import specs
 from brokers.domain.order_states import IntentState
 from brokers.factory import BrokerFactory
-from brokers.ledger import operations
+from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
     BrokerAccount,
@@ -112,3 +112,20 @@ def test_what_is_open_elsewhere_costs_no_statement_more(account: BrokerAccount) 
     with CaptureQueriesContext(connection) as captured:
         assert deliver(intent.pk).state == IntentState.WORKING
     assert len(statements(captured)) == 14, "\n".join(statements(captured))
+
+
+def test_a_book_of_many_orders_costs_no_statement_more_than_one_of_few(account: BrokerAccount) -> None:
+    def sync() -> int:
+        book.sync_orders(account.pk)
+        with CaptureQueriesContext(connection) as captured:
+            assert book.sync_orders(account.pk) == OrderIntent.objects.count()
+        return len(statements(captured))
+
+    clock = configured_clock()
+    assert isinstance(clock, SimulatedClock)
+    few = sync()
+    for number in range(50, 58):
+        # Else the rate of orders would have some of them wait.
+        clock.set(clock.now() + timedelta(seconds=1))
+        send(account, number)
+    assert sync() == few
