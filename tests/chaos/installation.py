@@ -21,6 +21,8 @@ from tests.support.stack import READY_SECONDS, Stack
 
 #: Processes of the queue that touches no broker: it sweeps and ticks.
 OWN_CHILDREN = 4
+#: How long a worker waits for the result of a process that was killed before it gives its place to another.
+LOST_SECONDS = 2.0
 
 
 class Installation(Stack):
@@ -81,6 +83,7 @@ class Installation(Stack):
             "tests.chaos.sabotage",
             "--loglevel",
             "WARNING",
+            f"worker.lost_wait={LOST_SECONDS:g}",
         )
         return (*processes.worker(queue), *options)
 

@@ -6,11 +6,14 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from tests.chaos.labels import AFTER_THE_LAST_GATE
 
+#: The file of a run's folder that says from and until which number wishes are asked for; its age is that of the storm.
+WISHES = "wishes.json"
 BROKERS = ("breeze", "kotakneo")
 #: What a broker's published limits are, for the checker.
 LIMITS: dict[str, dict[str, int]] = {
@@ -21,15 +24,28 @@ LIMITS: dict[str, dict[str, int]] = {
 #: in it lie beat's cadence, the queue, readings that die and two busy cores.
 TRUTH_SECONDS = 60.0
 
-SHORT = {"intents": 300, "storm_seconds": 80.0, "accounts": 10, "children": 16, "kills": 6, "stops": 2, "quota": 5}
+SHORT = {
+    "intents": 300,
+    "storm_seconds": 60.0,
+    "accounts": 10,
+    "children": 12,
+    "kills": 6,
+    "stops": 2,
+    "quota": 5,
+    "scale": 0.1,
+    "question_seconds": 2,
+}
+#: A larger factor, so that books are read less often, and accounts as few as their brokers' limits of calls allow.
 LONG = {
     "intents": 10_000,
-    "storm_seconds": 1200.0,
-    "accounts": 40,
-    "children": 24,
-    "kills": 115,
+    "storm_seconds": 1500.0,
+    "accounts": 16,
+    "children": 12,
+    "kills": 106,
     "stops": 20,
     "quota": 100,
+    "scale": 0.4,
+    "question_seconds": 3,
 }
 
 
@@ -55,7 +71,7 @@ class Plan:
     database: str
     intents: int
     storm_seconds: float
-    #: Worker processes of each broker's queue. A worker holds the place of a killed one for ten seconds, so they are many.
+    #: Worker processes of each broker's queue. A worker holds the place of a killed one for a while, so they are many.
     children: int
     #: Blows that the saboteur aims at for each point, and the fewest that count.
     kills: int
@@ -64,9 +80,16 @@ class Plan:
     #: The factor on the visibility bound, the reading ladder and the books' delays.
     scale: float
     visibility_seconds: float
-    settle_seconds: float = 150.0
+    #: How often beat has open questions looked at.
+    question_seconds: int
+    settle_seconds: float = 300.0
     accounts: list[Account] = field(default_factory=list)
     break_the_ledger: bool = False
+
+    @property
+    def more(self) -> int:
+        """Wishes of a strategy that are added when a point was not hit often enough."""
+        return max(self.intents // 4, 1)
 
     @property
     def visible_within(self) -> float:
@@ -97,7 +120,7 @@ class Plan:
         return [account for account in self.accounts if account.broker == broker]
 
 
-def accounts_of(count: int) -> list[Account]:
+def accounts_of(most: int) -> list[Account]:
     """Accounts at every broker: the first is plain, the second a person's too, the others may send again."""
     from brokers.simulator.accounts import numbered
 
@@ -111,7 +134,7 @@ def accounts_of(count: int) -> list[Account]:
             resends=number > 2,
         )
         for broker in BROKERS
-        for number in range(1, count + 1)
+        for number in range(1, most + 1)
     ]
 
 
@@ -135,19 +158,19 @@ class Wish:
 
 #: Seconds for which an order lives at the longest where it may be sent again.
 LONGEST_LIFE = 200.0
-#: How long after the storm the last of these end.
-STORM_IS_OVER = 75.0
+#: The time in which the absence of an order is proved, beside the visibility bound.
+PROVING_SECONDS = 40.0
 #: Shares by (symbol, base price, tick): orders are placed below the market, some through it.
 SHARES = (("RELIANCE", 1400.0, 0.1), ("INFY", 1500.0, 0.1), ("SBIN", 950.0, 0.05))
 
 
 def wishes(plan: Plan, broker: str) -> Iterator[Wish]:
-    """The wishes of one strategy, the same for every start of its process."""
+    """The wishes of one strategy, the same for every start of its process. They have no end."""
     rng = random.Random(f"{plan.seed}/{broker}/wishes")
     accounts = plan.of(broker)
     last: dict[str, dict[str, Any]] = {}
     burst: list[Account] = []
-    for number in range(plan.intents):
+    for number in count():
         if number % 60 == 20:
             burst = [rng.choice(accounts)] * 14
         account = burst.pop() if burst else rng.choice(accounts)
@@ -175,8 +198,9 @@ def _again_until(plan: Plan, number: int, account: Account) -> float:
     """How long an order must live so that its absence can be proved before its time is over; 0 where that is no matter."""
     if not account.resends:
         return 0.0
-    ends = plan.storm_seconds * 1.2 + STORM_IS_OVER
-    return min(LONGEST_LIFE, ends - number * plan.storm_seconds / plan.intents)
+    proved = plan.visible_within + PROVING_SECONDS
+    left = plan.storm_seconds * 1.1 - number * plan.storm_seconds / plan.intents
+    return min(LONGEST_LIFE, max(left, 0.0) + proved)
 
 
 def _content(rng: random.Random) -> dict[str, Any]:

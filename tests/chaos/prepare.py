@@ -15,8 +15,6 @@ from tests.chaos.sabotage import FOLDER, install, of_this_run
 
 #: Below every price that the strategies use, so that nothing looks like it.
 QUIET_PRICE = "1275.50"
-#: Seconds between the ticks of beat's schedules by their names; three by default.
-CADENCES = {"open questions": 1}
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
     saboteur = of_this_run()
     assert saboteur is not None
     install(saboteur)
-    set_cadences()
+    set_cadence("open questions", plan.question_seconds)
     for broker in BROKERS:
         for account in plan.of(broker):
             open_account(account)
@@ -34,15 +32,14 @@ def main() -> None:
         place_known_order(account)
 
 
-def set_cadences() -> None:
-    """Tick faster, as a person may have it in the admin, so that a short run passes the keepers' points often enough."""
+def set_cadence(name: str, seconds: int) -> None:
+    """Have beat's schedule of this name tick so often, as a person may do it in the admin."""
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
-    for name, seconds in CADENCES.items():
-        interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
-        entry = PeriodicTask.objects.get(name=name)
-        entry.interval = interval
-        entry.save()
+    interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+    entry = PeriodicTask.objects.get(name=name)
+    entry.interval = interval
+    entry.save()
 
 
 def open_account(account: Account) -> None:

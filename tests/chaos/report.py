@@ -48,8 +48,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def is_good(result: dict[str, Any]) -> bool:
-    return not (any(result["violations"].values()) or result["points_missed"] or result["trouble"])
+def checks(result: dict[str, Any]) -> list[tuple[str, bool]]:
+    """What a run shows, each with whether it holds: no verdict of any kind, and each point hit often enough."""
+    return [
+        *((f"no {name}", not count) for name, count in result["violations"].items()),
+        *((f"{name} was hit often enough", name not in result["points_missed"]) for name in result["points"]),
+        ("every strategy came to its end", not result["trouble"]),
+    ]
 
 
 def write(result: dict[str, Any], path: Path) -> None:
@@ -99,6 +104,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"| {name} | {counts['passes']} | {counts['kill']} | {counts['stop']} |"
         for name, counts in result["points"].items()
     ]
+    lines += ["", f"The machine gave {result['processor_share']:.0%} of a processor (median)."]
     lines += ["", "Blows: " + _counts(result["blows"]) + ".", "Restarts: " + _counts(result["restarts"]) + "."]
     for broker, hits in result["faults"].items():
         lines.append(f"Faults at {broker}: {_counts(hits)}.")

@@ -57,6 +57,8 @@ class Storm:
         self.folder = folder
         self.done: Counter[str] = Counter()
         self.notes: list[str] = []
+        #: How often each fault hit, by broker.
+        self.faults: dict[str, Counter[str]] = {broker: Counter() for broker in BROKERS}
         self._rng = random.Random(f"{self.plan.seed}/storm")
         self._calm = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -85,16 +87,13 @@ class Storm:
         self._control(face, "POST", "faults", {"count": 0, "seed": seed, **values})
         self.done["faults set"] += 1
 
-    def clear_faults(self) -> dict[str, dict[str, int]]:
-        """The brokers behave again; returns how often each fault hit, by broker."""
-        hits: dict[str, dict[str, int]] = {}
+    def clear_faults(self) -> None:
+        """The brokers behave again; how often each fault hit is added up."""
         for face, broker in enumerate(BROKERS):
-            counted: Counter[str] = Counter()
             for fault in self._control(face, "GET", "faults"):
-                counted[f"{fault['endpoint']}: {fault['kind']} {fault['when']}"] += fault["used"]
-            hits[broker] = {name: count for name, count in sorted(counted.items()) if count}
+                if fault["used"]:
+                    self.faults[broker][f"{fault['endpoint']}: {fault['kind']} {fault['when']}"] += fault["used"]
             self._control(face, "DELETE", "faults")
-        return hits
 
     def _control(self, face: int, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         return self.installation.control(face, method, path, body)
@@ -134,14 +133,12 @@ class Storm:
 
     def _thaw(self) -> None:
         """Wake what the saboteur froze, unless it was killed meanwhile."""
-        path, seen = self.folder / "sabotage.jsonl", 0
+        log = Tail(self.folder / "sabotage.jsonl")
         frozen: list[tuple[float, dict[str, Any]]] = []
         while not self._over or frozen:
-            lines = path.read_text().splitlines() if path.exists() else []
-            for line in map(json.loads, lines[seen:]):
+            for line in log.read():
                 if line["what"] == "stop":
                     frozen.append((line["wall_at"] + line["thaw_seconds"], line))
-            seen = len(lines)
             for due, line in [each for each in frozen if each[0] <= time.time() or self._over]:
                 frozen.remove((due, line))
                 self.done["woken" if wake(line["pid"], line["pid_start"]) else "killed while frozen"] += 1
@@ -228,14 +225,12 @@ class Storm:
     def _person(self, face: int, account: Account) -> None:
         """Types orders that look like the strategy's, and now and then cancels one of the account's."""
         rng = random.Random(f"{self.plan.seed}/person/{account.broker}")
-        path, seen = self.folder / f"journal-{account.broker}.jsonl", 0
+        journal = Tail(self.folder / f"journal-{account.broker}.jsonl")
         while not self._calm.wait(0.5):
-            lines = path.read_text().splitlines() if path.exists() else []
-            for line in map(json.loads, lines[seen:]):
+            for line in journal.read():
                 mine = line["what"] == "asked" and line["account"] == account.name and "symbol" in line
                 if mine and rng.random() < 0.35:
                     self._type(face, account, line)
-            seen = len(lines)
 
     def _type(self, face: int, account: Account, line: dict[str, Any]) -> None:
         order = {
@@ -250,6 +245,25 @@ class Storm:
         with suppress(HTTPError):
             self._control(face, "POST", "orders", order)
             self.done["orders typed by a person"] += 1
+
+
+class Tail:
+    """A growing log of JSON lines, read on from where it was left."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        """The whole lines that are new."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as log:
+            log.seek(self._offset)
+            new = log.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 def wake(pid: int, started: float) -> bool:

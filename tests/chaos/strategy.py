@@ -13,20 +13,25 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import django
 
-from tests.chaos.plan import Plan, Wish, wishes
-from tests.chaos.sabotage import FOLDER, STORM, install_in_strategy, of_this_run
+from tests.chaos.plan import WISHES, Plan, Wish, wishes
+from tests.chaos.sabotage import FOLDER, install_in_strategy, of_this_run
 
 T = TypeVar("T")
 
 #: How long a strategy goes on asking while the database is away.
 PATIENCE_SECONDS = 60.0
+#: Orders of one broker that may wait to be sent; a strategy waits as well until a slow machine has come so far.
+MOST_WAITING = 80
+#: After so many wishes it looks.
+LOOKS_EACH = 10
 
 
 class Journal:
@@ -39,17 +44,20 @@ class Journal:
     def write(self, what: str, **fields: object) -> None:
         os.write(self._file, (json.dumps({"what": what, "wall_at": time.time(), **fields}) + "\n").encode())
 
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
-
     def finished(self) -> int:
         """The number of the first wish that is still to be asked for."""
-        return 1 + max((line["number"] for line in self.lines() if line["what"] == "finished"), default=-1)
+        return 1 + max((line["number"] for line in self._lines("finished")), default=-1)
 
-    def target(self, key: str) -> dict[str, Any] | None:
-        """The order that a wish chose before its process was killed; the same id must not name two."""
-        found = (line for line in self.lines() if line["what"] == "target" and line["key"] == key)
-        return next(({"order_id": line["order_id"], "quantity": line["quantity"]} for line in found), None)
+    def targets(self) -> dict[str, dict[str, Any]]:
+        """The orders that wishes chose, by the wish's id: after a kill the same id must not name another."""
+        return {
+            line["key"]: {"order_id": line["order_id"], "quantity": line["quantity"]} for line in self._lines("target")
+        }
+
+    def _lines(self, what: str) -> Iterator[dict[str, Any]]:
+        """The others, which are many, are not parsed."""
+        begins = json.dumps({"what": what})[:-1]
+        return (json.loads(line) for line in self.path.read_text().splitlines() if line.startswith(begins))
 
 
 class Strategy:
@@ -60,18 +68,28 @@ class Strategy:
         self.broker = broker
         self.folder = folder
         self.journal = Journal(folder / f"journal-{broker}.jsonl")
+        self.targets: dict[str, dict[str, Any]] = {}
 
     def run(self) -> None:
-        began = (self.folder / STORM).stat().st_mtime
+        task = json.loads((self.folder / WISHES).read_text())
+        began = (self.folder / WISHES).stat().st_mtime
         pace = self.plan.storm_seconds / self.plan.intents
         first = self.journal.finished()
-        for wish in wishes(self.plan, self.broker):
-            if wish.number < first:
-                continue
-            time.sleep(max(0.0, began + wish.number * pace - time.time()))
+        self.targets = self.journal.targets()
+        for wish in islice(wishes(self.plan, self.broker), first, task["until"]):
+            time.sleep(max(0.0, began + (wish.number - task["from"]) * pace - time.time()))
+            if wish.number % LOOKS_EACH == 0:
+                patiently(self._wait_for_the_workers)
             self.journal.write("asked", number=wish.number, key=wish.key, account=wish.account, **wish.content)
             self.ask(wish)
             self.journal.write("finished", number=wish.number, key=wish.key)
+
+    def _wait_for_the_workers(self) -> None:
+        """What lapses in the queue meets no fault."""
+        from brokers.models import OrderIntent
+
+        while OrderIntent.objects.filter(account__broker=self.broker, state="READY").count() > MOST_WAITING:
+            time.sleep(0.5)
 
     def ask(self, wish: Wish) -> None:
         """Ask as often as the wish says; then once for something else under the same id."""
@@ -93,7 +111,7 @@ class Strategy:
             # From the wish's own number, so that a wish that is repeated after a kill says the same.
             not_after = configured_clock().now() + timedelta(seconds=wish.lifetime)
             return basic | wish.content | {"kind": "place", "not_after": not_after.isoformat(), "strategy": "chaos"}
-        target = self.journal.target(wish.key) or patiently(lambda: self._some_order(wish))
+        target = self.targets.get(wish.key) or patiently(lambda: self._some_order(wish))
         if target is None:
             return None
         self.journal.write("target", key=wish.key, **target)

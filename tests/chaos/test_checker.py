@@ -60,6 +60,7 @@ class World:
         self.reads: list[Row] = []
         self.alerts: list[Row] = []
         self.decisions: list[Row] = []
+        self.machine: list[Row] = []
         self.counters: dict[str, dict[str, Row]] = {
             "b": {"U1": {"calls": {"max_in_second": 3, "max_in_minute": 40, "today": 90}}}
         }
@@ -120,6 +121,7 @@ class World:
             journal=self.journal,
             sabotage=self.sabotage,
             counters=self.counters,
+            machine=self.machine,
             ledger={
                 "brokeraccount": [self.account],
                 "orderintent": self.intents,
@@ -502,6 +504,29 @@ def test_a_blow_at_a_reader_begins_the_time_to_the_truth_anew(world: World) -> N
 
     assert (found.seconds, found.from_readable) == (81.0, 30.0)
     assert world.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("make_wrong", "verdict"), [(_slow, "TOO_SLOW"), (_too_late, "SENT_AFTER_EXPIRY")], ids=["slow", "late"]
+)
+@pytest.mark.parametrize(("share", "is_found"), [(1.0, True), (0.34, True), (0.1, False)])
+def test_time_that_the_machine_gave_to_other_work_is_not_held_against_the_ledger(
+    world: World, make_wrong: Callable[[World], None], verdict: str, share: float, *, is_found: bool
+) -> None:
+    make_wrong(world)
+    world.machine = [
+        {"wall_at": (BEGAN + timedelta(seconds=second)).timestamp(), "seconds": 1.0, "share": share}
+        for second in range(120)
+    ]
+
+    assert (verdict in world.verdicts()) is is_found
+
+
+def test_a_machine_that_was_busy_at_another_time_excuses_nothing(world: World) -> None:
+    _slow(world)
+    world.machine = [{"wall_at": BEGAN.timestamp() + 200, "seconds": 60.0, "share": 0.01}]
+
+    assert "TOO_SLOW" in world.verdicts()
 
 
 def test_evidence_is_read_from_a_folder_as_the_databases_give_it(world: World, tmp_path: Path) -> None:
