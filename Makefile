@@ -26,7 +26,7 @@ demo: .venv/.installed ## Run one scripted trading session on a stack of its own
 test: .venv/.installed ## Run every test; again on PostgreSQL and Redis when they are there
 	@exec $(PY) -m tests
 
-chaos: .venv/.installed ## Run orders while everything goes wrong; CHAOS="--long" for the long run
+chaos: .venv/.installed ## Run orders while everything goes wrong, as make test does; CHAOS="--long" for the long run
 	@exec $(PY) -m tests.chaos $(CHAOS)
 
 lint: .venv/.installed ## Check style, types, import directions and migrations

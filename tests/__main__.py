@@ -1,7 +1,7 @@
 """Runs every test on the embedded servers, then what touches servers again on PostgreSQL and Redis, if they are there.
 
-``python -m tests [pytest options]``. What starts whole installations runs alone; the rest on two processes. The first
-run that fails ends it, so that the last line is pytest's word on all of it. ``make chaos`` is a command of its own.
+``python -m tests [pytest options]``. What starts whole installations runs alone; the rest on two processes. A short
+chaos run comes between; the long one is a command of its own. The first run that fails ends it, and the last is pytest's.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def main(options: list[str]) -> int:
     """The status of the first run that failed, or 0."""
     runs = [
         ("embedded", ("pytest", *TWO_PROCESSES, "--ignore", ACCEPTANCE, *options)),
+        ("embedded", ("tests.chaos",)),
         ("embedded", ("pytest", ACCEPTANCE, *options)),
     ]
     if real_servers() is None:
