@@ -22,6 +22,9 @@ from tasks.routing import Priority
 
 #: An order that has to wait no longer than this is rung for by a delayed message; the sweeper does the rest.
 SHORT_WAIT = timedelta(seconds=2)
+#: What the sweeper rings lapses so soon, since it rings again every three seconds. Else workers that are behind would
+#: find ever more rings for the same orders, and nothing but these.
+SWEPT_LASTS = timedelta(seconds=6)
 
 
 class NotRecorded(Exception):
@@ -106,9 +109,12 @@ class OrderTask(BaseTask):
             raise NotRecorded(f"{content['client_order_id']}: {type(error).__name__}") from None
 
 
-def ring(intent: OrderIntent, *, countdown: float | None = None) -> None:
-    """Tell the workers of an intent, after the transaction that recorded it. May be called any number of times."""
-    transaction.on_commit(partial(_publish, intent, countdown))
+def ring(intent: OrderIntent, *, countdown: float | None = None, lasts: timedelta = timedelta.max) -> None:
+    """Tell the workers of an intent, after the transaction that recorded it. May be called any number of times.
+
+    The message lapses with the intent, or after ``lasts``.
+    """
+    transaction.on_commit(partial(_publish, intent, countdown, lasts))
 
 
 def task_id_of(intent: OrderIntent) -> str:
@@ -116,7 +122,7 @@ def task_id_of(intent: OrderIntent) -> str:
     return f"intent-{intent.pk}"
 
 
-def _publish(intent: OrderIntent, countdown: float | None) -> None:
+def _publish(intent: OrderIntent, countdown: float | None, lasts: timedelta) -> None:
     from tasks import orders
 
     task = {
@@ -124,7 +130,7 @@ def _publish(intent: OrderIntent, countdown: float | None) -> None:
         IntentKind.CANCEL: orders.cancel_order,
         IntentKind.MODIFY: orders.modify_order,
     }[IntentKind(intent.kind)]
-    left = intent.not_after - configured_clock().now()
+    left = min(intent.not_after - configured_clock().now(), lasts)
     try:
         task.apply_async(
             kwargs={"intent_id": intent.pk, "broker": intent.account.broker},

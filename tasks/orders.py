@@ -24,7 +24,7 @@ from brokers.models import BrokerAccount, OrderIntent
 from brokers.plans import running
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
-from tasks.ledger import OrderTask, ring
+from tasks.ledger import SWEPT_LASTS, OrderTask, ring
 from tasks.plans import close_all_positions as close_all_positions
 from tasks.plans import close_position as close_position
 from tasks.plans import move_on
@@ -100,7 +100,7 @@ def sync_orders(*, broker: str, account: str = "default", **_: Any) -> None:
 def sweep(**_: Any) -> None:
     """Let lapse what is too old, and ring again for what was recorded and not taken."""
     for intent in operations.sweep():
-        ring(intent)
+        ring(intent, lasts=SWEPT_LASTS)
 
 
 @app.task(name="tasks.orders.schedule_sync", base=BaseTask, expires=10)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from brokers.domain.errors import CredentialsNotFound
 from brokers.domain.order_states import IntentKind, IntentState
 from brokers.models import BrokerAccount, BrokerOrder, OrderIntent
 from tasks import orders
-from tasks.ledger import NotRecorded, _ring_shortly, ring
+from tasks.ledger import SWEPT_LASTS, NotRecorded, _ring_shortly, ring
 from tasks.routing import Priority
 
 BROKER = "kotakneo"
@@ -103,6 +103,22 @@ def test_nothing_is_published_before_the_intent_is_committed(
         assert queued(Priority.ORDER) == []
 
     assert len(queued(Priority.ORDER)) == 1
+
+
+def test_what_the_sweeper_rings_lapses_soon_and_an_order_s_own_message_with_the_order(
+    account: BrokerAccount, queued: Callable[[Priority], list[dict[str, Any]]], django_capture_on_commit_callbacks: Any
+) -> None:
+    now = configured_clock().now()
+    old = now - timedelta(seconds=10)
+    intent = _intent(account, not_before=old, not_after=now + timedelta(minutes=5), created_at=old, updated_at=old)
+    with django_capture_on_commit_callbacks(execute=True):
+        ring(intent)
+        orders.sweep()
+
+    began = datetime.now(UTC)
+    own, swept = (datetime.fromisoformat(message["headers"]["expires"]) for message in queued(Priority.ORDER))
+    assert timedelta(minutes=4) < own - began < timedelta(minutes=6)
+    assert timedelta(0) < swept - began <= SWEPT_LASTS
 
 
 def test_a_cancel_and_an_exit_go_before_orders(
