@@ -198,6 +198,9 @@ def _again_until(plan: Plan, number: int, account: Account) -> float:
     """How long an order must live so that its absence can be proved before its time is over; 0 where that is no matter."""
     if not account.resends:
         return 0.0
+    if number >= plan.intents:
+        # The machine is slow.
+        return LONGEST_LIFE
     proved = plan.visible_within + PROVING_SECONDS
     left = plan.storm_seconds * 1.1 - number * plan.storm_seconds / plan.intents
     return min(LONGEST_LIFE, max(left, 0.0) + proved)

@@ -41,6 +41,10 @@ EACH_INTENT = "submit.in_transaction"
 #: points in a row, and is to live long enough to answer something.
 EAGER = {Who.STRATEGY: 0.3, Who.SENDER: 0.3, Who.KEEPER: 0.15}
 EAGER_WHERE_RARE = 0.4
+#: The same once everything was asked for: what was rolled back passes its point again, and is struck there again.
+EAGER_WHERE_RARE_AND_LATE = 0.8
+#: Some wishes find no order to change, and are none.
+NEARLY_ALL = 0.95
 LAZY = 0.003
 #: Points inside the transaction of a move, by its actor and the state it leaves.
 MOVES = {
@@ -141,14 +145,20 @@ class Saboteur:
         hits = os.fstat(self._hits[kind, name]).st_size
         if hits + 0.5 < quota * self._progress():
             label = BY_NAME[name]
-            return EAGER_WHERE_RARE if label.is_rare else EAGER[label.who]
+            if label.is_rare:
+                return EAGER_WHERE_RARE_AND_LATE if self._asked() > NEARLY_ALL else EAGER_WHERE_RARE
+            return EAGER[label.who]
         return LAZY if hits < 2 * quota else 0.0
 
     def _progress(self) -> float:
         """The part of the storm that is over; a little ahead, so that quotas are met before its end."""
         if not (self.folder / STORM).exists():
             return 1.0
-        return min(1.0, 1.2 * os.fstat(self._passes[EACH_INTENT]).st_size / self.intents)
+        return min(1.0, 1.2 * self._asked())
+
+    def _asked(self) -> float:
+        """The part of what the strategies will record that they have."""
+        return os.fstat(self._passes[EACH_INTENT]).st_size / self.intents
 
     def _chance(self, *parts: object) -> float:
         digest = hashlib.sha256("|".join(map(str, (self.seed, *parts))).encode()).digest()
