@@ -1,31 +1,96 @@
 """What is read is true, or it says that it is not."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
 
 from brokers.adapter_interface import BrokerAdapter
-from brokers.domain.enums import OrderStatus, Side
+from brokers.domain.capabilities import Operation
+from brokers.domain.enums import CandleInterval, OrderStatus, Side
 from brokers.domain.errors import BrokerUnavailable, RateLimited, SessionExpired
-from tests.contract.world import IMPATIENT_SECONDS, Trader, nobody_listens, one_call
+from tests.contract.world import IMPATIENT_SECONDS, MARKET_TIME, Trader, nobody_listens, one_call
 
-#: Name -> the endpoint that fails, and the read.
-READS: dict[str, tuple[str, Callable[[Trader, BrokerAdapter], object]]] = {
-    "margin": ("funds", lambda trader, adapter: adapter.fetch_margin()),
-    "positions": ("positions", lambda trader, adapter: adapter.fetch_positions()),
-    "orders": ("orders", lambda trader, adapter: adapter.fetch_orders()),
-    "order": (
-        "order",
-        lambda trader, adapter: adapter.fetch_order(str(trader.truth()[0]["order_id"]), trader.option),
+
+class Read(NamedTuple):
+    """A read of the contract: the endpoint that fails, the call, and what a broker must offer for it."""
+
+    #: ``*`` where it takes several endpoints, or not the same one at every broker.
+    endpoint: str
+    of: Callable[[Trader, BrokerAdapter], object]
+    #: None for what is no operation of a caller.
+    operation: Operation | None
+
+
+def placed(trader: Trader) -> str:
+    return str(trader.truth()[0]["order_id"])
+
+
+READS: dict[str, Read] = {
+    "margin": Read("*", lambda trader, adapter: adapter.fetch_margin(), Operation.MARGIN),
+    "positions": Read("positions", lambda trader, adapter: adapter.fetch_positions(), Operation.POSITIONS),
+    "orders": Read("orders", lambda trader, adapter: adapter.fetch_orders(), Operation.ORDERS),
+    "order": Read("*", lambda trader, adapter: adapter.fetch_order(placed(trader), trader.option), Operation.ORDER),
+    "trades": Read("*", lambda trader, adapter: adapter.fetch_trades(), Operation.TRADES),
+    "quote": Read("quote", lambda trader, adapter: adapter.fetch_quote(trader.option), Operation.QUOTE),
+    "master": Read("master", lambda trader, adapter: list(adapter.read_master()), None),
+    "quotes": Read(
+        "quote", lambda trader, adapter: adapter.fetch_quotes([trader.share, trader.option]), Operation.QUOTES
     ),
-    "trades": ("trades", lambda trader, adapter: adapter.fetch_trades()),
-    "quote": ("quote", lambda trader, adapter: adapter.fetch_quote(trader.option)),
-    "master": ("master", lambda trader, adapter: list(adapter.read_master())),
+    "depth": Read("quote", lambda trader, adapter: adapter.fetch_depth(trader.option), Operation.DEPTH),
+    "year range": Read("*", lambda trader, adapter: adapter.fetch_year_range(trader.share), Operation.YEAR_RANGE),
+    "option chain": Read(
+        "*",
+        lambda trader, adapter: adapter.fetch_option_chain(trader.index, trader.option.expiry or date.max, 2),
+        Operation.OPTION_CHAIN,
+    ),
+    "candles": Read(
+        "*",
+        lambda trader, adapter: adapter.fetch_candles(
+            trader.option, CandleInterval.MINUTE, MARKET_TIME - timedelta(minutes=5), MARKET_TIME
+        ),
+        Operation.CANDLES,
+    ),
+    "holdings": Read("*", lambda trader, adapter: adapter.fetch_holdings(), Operation.HOLDINGS),
+    "demat holdings": Read("*", lambda trader, adapter: adapter.fetch_demat_holdings(), Operation.DEMAT_HOLDINGS),
+    "segment margins": Read("*", lambda trader, adapter: adapter.fetch_segment_margins(), Operation.SEGMENT_MARGINS),
+    "margin required": Read(
+        "*", lambda trader, adapter: adapter.fetch_margin_required([trader.order()]), Operation.MARGIN_REQUIRED
+    ),
+    "order history": Read(
+        "*",
+        lambda trader, adapter: adapter.fetch_order_history(placed(trader), trader.option),
+        Operation.ORDER_HISTORY,
+    ),
+    "orders between": Read(
+        "*",
+        lambda trader, adapter: adapter.fetch_orders_between(
+            MARKET_TIME.date() - timedelta(days=7), MARKET_TIME.date()
+        ),
+        Operation.ORDERS_BETWEEN,
+    ),
+    "trades between": Read(
+        "*",
+        lambda trader, adapter: adapter.fetch_trades_between(
+            MARKET_TIME.date() - timedelta(days=7), MARKET_TIME.date()
+        ),
+        Operation.TRADES_BETWEEN,
+    ),
 }
+#: A broker may state these without a session.
+OF_THE_MARKET = ("quote", "quotes", "depth", "year range", "master")
 each_read = pytest.mark.parametrize("name", READS)
-of_the_account = pytest.mark.parametrize("name", [name for name in READS if name not in ("quote", "master")])
+of_the_account = pytest.mark.parametrize("name", [name for name in READS if name not in OF_THE_MARKET])
+
+
+def offered(trader: Trader, name: str) -> Read:
+    """The read, where the broker offers it; the test is skipped where not."""
+    read = READS[name]
+    if read.operation is not None:
+        trader.needs(read.operation)
+    return read
 
 
 def test_margin_is_blocked_by_an_order(trader: Trader) -> None:
@@ -151,9 +216,11 @@ def test_a_short_position_is_negative(trader: Trader) -> None:
     assert position.pnl == (price - position.last_price) * lot
 
 
-@pytest.mark.parametrize("name", ["positions", "orders", "trades"])
+@pytest.mark.parametrize(
+    "name", ["positions", "orders", "trades", "holdings", "demat holdings", "orders between", "trades between"]
+)
 def test_nothing_is_empty_when_the_broker_says_so(name: str, trader: Trader) -> None:
-    assert READS[name][1](trader, trader.adapter) == []
+    assert offered(trader, name).of(trader, trader.adapter) == []
 
 
 FAILURES = ("bad_gateway", "html", "null", "empty", "garbage", "drop", "hang")
@@ -162,9 +229,9 @@ FAILURES = ("bad_gateway", "html", "null", "empty", "garbage", "drop", "hang")
 @each_read
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_read_that_fails_raises_and_is_never_empty(name: str, kind: str, trader: Trader) -> None:
-    endpoint, read = READS[name]
+    endpoint, read, _ = offered(trader, name)
     trader.adapter.place(trader.order())
-    trader.fault(kind, "*" if name in ("margin", "order", "trades") else endpoint, count=0)
+    trader.fault(kind, endpoint, count=0)
     order_id_known = trader.truth()
     assert order_id_known
     with pytest.raises(BrokerUnavailable) as caught, one_call(trader.adapter, total_seconds=IMPATIENT_SECONDS):
@@ -174,27 +241,30 @@ def test_a_read_that_fails_raises_and_is_never_empty(name: str, kind: str, trade
 
 @each_read
 def test_a_read_at_a_broker_that_is_down_raises(name: str, trader: Trader) -> None:
+    read = offered(trader, name)
     trader.adapter.place(trader.order())
     _, grant = trader.log_in()
     with nobody_listens() as url:
         cut_off = trader.new_adapter(at=url)
         cut_off.use_session(grant)
         with pytest.raises(BrokerUnavailable):
-            READS[name][1](trader, cut_off)
+            read.of(trader, cut_off)
 
 
 @of_the_account
 def test_a_read_with_a_dead_session_asks_for_a_login(name: str, trader: Trader) -> None:
+    read = offered(trader, name)
     trader.adapter.place(trader.order())
     trader.kill_session()
     with pytest.raises(SessionExpired):
-        READS[name][1](trader, trader.adapter)
+        read.of(trader, trader.adapter)
 
 
 @of_the_account
 def test_a_read_over_the_budget_says_when_to_come_again(name: str, trader: Trader) -> None:
+    read = offered(trader, name)
     trader.adapter.place(trader.order())
     trader.fault("rate_limit", "*", count=0, account=trader.account.user_id)
     with pytest.raises(RateLimited) as caught:
-        READS[name][1](trader, trader.adapter)
+        read.of(trader, trader.adapter)
     assert caught.value.retry_after > timedelta(0)

@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.clock import IST, SimulatedClock
+from brokers.domain.capabilities import Operation
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight, OrderType, Product, Side
 from brokers.domain.errors import InvalidSymbol, PersonNeeded
 from brokers.domain.instruments import Instrument
@@ -85,10 +87,18 @@ class Catalogue:
         self.rows = [item for item in items if isinstance(item, MasterRow)]
         self.problems = [item for item in items if isinstance(item, MasterProblem)]
         self.contracts = {(each.exchange, each.token): each for each in synthetic(MARKET_TIME.date())}
+        indices = {
+            (each.exchange, each.underlying): each
+            for each in self.contracts.values()
+            if each.kind is InstrumentKind.INDEX
+        }
         self._by_key = {
             (spec.name, row.key): _instrument(spec, row, contract)
             for row in self.rows
-            if (contract := self.contracts.get((row.exchange, row.token))) is not None
+            # A broker may give an index a token of its own.
+            if (
+                contract := self.contracts.get((row.exchange, row.token)) or indices.get((row.exchange, row.underlying))
+            )
         }
 
     def find(self, broker: str, key: str) -> Instrument | None:
@@ -220,6 +230,11 @@ class Trader:
         token: str = face.play_person(needed.login_url if key in query else f"{page}?api_key={key}")
         return token
 
+    def needs(self, operation: Operation) -> None:
+        """Skip the test at a broker that does not offer the operation."""
+        if operation not in self.spec.capabilities.operations:
+            pytest.skip(f"Operation.{operation.name} is not in Capabilities.operations")
+
     # The instruments traded here
 
     @cached_property
@@ -233,8 +248,18 @@ class Trader:
         return self.catalogue.nearest(InstrumentKind.FUTURE)
 
     @cached_property
+    def put(self) -> Instrument:
+        assert isinstance(self.catalogue, Catalogue)
+        return self.catalogue.nearest(InstrumentKind.OPTION, OptionRight.PUT)
+
+    @cached_property
     def share(self) -> Instrument:
         return self.catalogue.resolve("RELIANCE", Exchange.NSE)
+
+    @cached_property
+    def index(self) -> Instrument:
+        """The underlying of the option."""
+        return self.catalogue.resolve("NIFTY 50", Exchange.NSE)
 
     # Orders
 
@@ -258,6 +283,12 @@ class Trader:
         """The lowest price in rupees that the band allows."""
         assert instrument.lower_band is not None
         return instrument.round_to_tick(instrument.lower_band, up=True)
+
+    @staticmethod
+    def highest(instrument: Instrument) -> Decimal:
+        """The highest price in rupees that the band allows."""
+        assert instrument.upper_band is not None
+        return instrument.round_to_tick(instrument.upper_band, up=False)
 
     def change(self, order_id: str, request: OrderRequest, **changes: Any) -> OrderChange:
         """The order as it is, with one tick more in its price."""
