@@ -1,6 +1,6 @@
 """ICICI Breeze."""
 
-from brokers.domain.capabilities import Capabilities
+from brokers.domain.capabilities import BASIC_OPERATIONS, Capabilities, Operation
 from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce
 from brokers.interfaces import AdapterSpec
 
@@ -38,6 +38,14 @@ SPEC = AdapterSpec(
         refuses_duplicate_tag=False,
         unattended_login=False,
         book_by_exchange=True,
+        # The calls of the SDK 1.0.69 and its README, read 2026-11-28. Depth is the best level of a quote, the year's
+        # range that of 365 daily candles, an order's history its present row; margins are of derivatives only.
+        operations=BASIC_OPERATIONS
+        | {
+            *(Operation.SEGMENT_MARGINS, Operation.MARGIN_REQUIRED, Operation.HOLDINGS, Operation.DEMAT_HOLDINGS),
+            *(Operation.ORDER_HISTORY, Operation.ORDERS_BETWEEN, Operation.TRADES_BETWEEN),
+            *(Operation.DEPTH, Operation.YEAR_RANGE, Operation.OPTION_CHAIN, Operation.CANDLES),
+        },
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),
         calls_per_day=5000,

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
 
 import httpx
 
 from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
-from brokers.adapters.breeze import SPEC, building, errors, master, parsing, session, tables
+from brokers.adapters.breeze import (
+    SPEC,
+    building,
+    errors,
+    master,
+    parsing,
+    parsing_account,
+    parsing_market,
+    parsing_orders,
+    session,
+    tables,
+)
 from brokers.adapters.breeze.sdk import Client
 from brokers.clock import trading_day
-from brokers.domain.account import MarginData, Position
-from brokers.domain.enums import Exchange
+from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
+from brokers.domain.enums import CandleInterval, Exchange, OptionRight
 from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired, UnreadableReply
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
-from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
+from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
+from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
+
+log = logging.getLogger("brokers.breeze")
+
+YEAR = timedelta(days=365)
 
 
 class BreezeAPI(BrokerAdapter):
@@ -55,48 +71,145 @@ class BreezeAPI(BrokerAdapter):
         limits = parsing.record(
             self._read("margin", "get_margin", exchange_code=tables.MARGIN_EXCHANGE.value), "margin"
         )
-        return parsing.margin(funds, limits, self._received_at())
+        return parsing_account.margin(funds, limits, self._received_at())
 
     def fetch_positions(self) -> list[Position]:
         what = "positions"
         listed = parsing.rows(self._read(what, "get_portfolio_positions"), what)
-        kept = [row for row in listed if parsing.is_position(row)]
+        kept = [row for row in listed if parsing_account.is_position(row)]
         as_of = self._received_at()
-        exchanges = sorted({parsing.text(row, "exchange_code").upper() for row in kept})
-        traded = parsing.traded_today(row for exchange in exchanges for row in self._trade_rows(Exchange(exchange)))
-        return [parsing.position(row, self._find, traded, as_of) for row in kept]
+        exchanges = parsing_account.exchanges_of(kept)
+        traded = parsing_account.traded_today(row for exchange in exchanges for row in self._trade_rows(exchange))
+        return [parsing_account.position(row, self._find, traded, as_of) for row in kept]
+
+    def fetch_segment_margins(self) -> list[SegmentMargin]:
+        funds = parsing.record(self._read("funds", "get_funds"), "funds")
+        return parsing_account.segment_margins(funds, self._received_at())
+
+    def fetch_margin_required(self, requests: Sequence[OrderRequest]) -> MarginRequired:
+        """One call for the orders of each exchange, which are weighed against each other there.
+
+        :raises UnsupportedFeature: there is an order in shares, for which Breeze calculates no margin.
+        """
+        what, answers = "margin of the planned orders", []
+        for exchange, legs in building.margin_legs(requests).items():
+            answer = self._read(what, "margin_calculator", lists=legs, exchange_code=exchange.value)
+            answers.append(parsing.record(answer, what))
+        return parsing_account.margin_required(answers, self._received_at())
+
+    def fetch_holdings(self) -> list[Holding]:
+        """The shares at NSE and at BSE; pledged ones are among them, and Breeze does not say which."""
+        held: list[Holding] = []
+        for exchange in tables.CASH_EXCHANGES:
+            what = f"holdings at {exchange}"
+            listed = parsing.rows(self._read(what, "get_portfolio_holdings", exchange_code=exchange.value), what)
+            as_of = self._received_at()
+            held += [parsing_account.holding(row, self._find, as_of) for row in listed]
+        return held
+
+    def fetch_demat_holdings(self) -> list[Holding]:
+        what = "demat holdings"
+        listed = parsing.rows(self._read(what, "get_demat_holdings"), what)
+        as_of = self._received_at()
+        return [parsing_account.demat_holding(row, self._find, as_of) for row in listed]
 
     def fetch_orders(self) -> list[Order]:
         """The book of every exchange; one that cannot be read makes the whole read fail."""
         today = self._today()
+        return self.fetch_orders_between(today, today)
+
+    def fetch_orders_between(self, first: date, last: date) -> list[Order]:
+        """The books of every exchange, one call each however many days."""
         orders: list[Order] = []
         for exchange in tables.EXCHANGES:
             what = f"order book of {exchange}"
-            answer = self._read(what, "get_order_list", exchange_code=exchange.value, from_date=today, to_date=today)
-            orders += self._orders(exchange, parsing.rows(answer, what))
+            answer = self._read(what, "get_order_list", exchange_code=exchange.value, **building.days(first, last))
+            orders += self._orders(exchange, parsing.rows(answer, what), first, last)
         return orders
 
     def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order:
         what, exchange = f"order {broker_order_id}", instrument.exchange
         answer = self._read(what, "get_order_detail", exchange_code=exchange.value, order_id=broker_order_id)
-        for found in self._orders(exchange, parsing.rows(answer, what)):
+        today = self._today()
+        for found in self._orders(exchange, parsing.rows(answer, what), today, today):
             if found.broker_order_id == broker_order_id:
                 return found
         raise BrokerUnavailable(f"Breeze does not show order {broker_order_id} at {exchange}; ask again.")
+
+    def fetch_order_history(self, broker_order_id: str, instrument: Instrument) -> list[OrderEvent]:
+        """One event, the order's present row: Breeze keeps no other."""
+        return [parsing_orders.present_state(self.fetch_order(broker_order_id, instrument))]
 
     def fetch_trades(self) -> list[Fill]:
         fills: list[Fill] = []
         for exchange in tables.EXCHANGES:
             listed = {parsing.text(row, "order_id"): row for row in self._trade_rows(exchange)}
-            units = parsing.executed_units(listed.values())
+            units = parsing_orders.executed_units(listed.values())
             for order_id, row in listed.items():
                 fills += self._fills_of(exchange, order_id, row, units[order_id])
         return fills
 
+    def fetch_trades_between(self, first: date, last: date) -> list[Fill]:
+        """One fill an order and day, at the average price: the executions would be a call for every order."""
+        listed = [row for exchange in tables.EXCHANGES for row in self._trade_rows(exchange, first, last)]
+        return parsing_orders.fills_by_day(listed, self._find)
+
     def fetch_quote(self, instrument: Instrument) -> Quote:
-        what = f"quote of {instrument.symbol}"
-        answer = self._read(what, "get_quotes", **building.quote(instrument))
-        return parsing.quote(parsing.rows(answer, what), instrument, self._received_at())
+        return parsing_market.quote(self._quote_rows(instrument), instrument, self._received_at())
+
+    def fetch_depth(self, instrument: Instrument) -> Depth:
+        """One level a side, the best: Breeze states more in its feed only."""
+        return parsing_market.depth(self._quote_rows(instrument), instrument, self._received_at())
+
+    def fetch_year_range(self, instrument: Instrument) -> YearRange:
+        """Of the candles of 365 days, which are not adjusted for corporate actions."""
+        now = self.context.clock.now()
+        days = self.fetch_candles(instrument, CandleInterval.DAY, now - YEAR, now)
+        return parsing_market.year_range(days, instrument, self._received_at())
+
+    def fetch_option_chain(self, underlying: Instrument, expiry: date, strikes: int) -> OptionChain:
+        """Two calls, and one more where the rows do not state the underlying's price.
+
+        :raises BrokerUnavailable: it is not known where the money is.
+        """
+        what, listed = f"option chain of {underlying.symbol}", []
+        for right in OptionRight:
+            arguments = building.option_chain(underlying, expiry, right)
+            listed += parsing.rows(self._read(what, "get_option_chain_quotes", **arguments), what)
+        as_of = self._received_at()
+        options, unknown = parsing_market.options(listed, expiry, self._find)
+        if unknown:
+            log.warning("Breeze sent %d rows of the %s for %s that name no option of it", unknown, what, expiry)
+        spot = parsing_market.spot_price(listed) or self.fetch_quote(underlying).last_price
+        if spot is None:
+            raise BrokerUnavailable(f"Breeze states no price of {underlying.symbol}, so its money is not known.")
+        return OptionChain(
+            underlying=underlying.underlying,
+            exchange=arguments["exchange_code"],
+            expiry=expiry,
+            spot_price=spot,
+            calls=parsing_market.around(options, OptionRight.CALL, spot, strikes),
+            puts=parsing_market.around(options, OptionRight.PUT, spot, strikes),
+            as_of=as_of,
+        )
+
+    def fetch_candles(
+        self, instrument: Instrument, interval: CandleInterval, starts_at: datetime, ends_at: datetime
+    ) -> list[Candle]:
+        """By ``get_historical_data_v2``, page by page; a candle that two pages hold is the later page's.
+
+        :raises UnsupportedFeature: Breeze has no candles of this interval.
+        :raises UnreadableReply: a page is so long that a part of it may be missing.
+        """
+        what, found = f"candles of {instrument.symbol}", {}
+        for first, last in building.history_pages(interval, starts_at, ends_at):
+            arguments = building.history(instrument, interval, first, last)
+            reply = self._session().call("get_historical_data_v2", **arguments)
+            page = parsing.rows(errors.read_value(reply, what, believes_empty=True), what)
+            if len(page) >= tables.MOST_CANDLES:
+                raise UnreadableReply(f"Breeze sent {len(page)} {what}, so that some may be missing; ask for less.")
+            found.update({each.opened_at: each for each in parsing_market.candles(page, instrument, interval)})
+        return [found[opened_at] for opened_at in sorted(found) if starts_at <= opened_at < ends_at]
 
     def read_master(self) -> Iterator[MasterRow | MasterProblem]:
         """Read the first of the published archives that has every exchange.
@@ -171,19 +284,23 @@ class BreezeAPI(BrokerAdapter):
             )
         return self._client
 
-    def _read(self, what: str, method: str, **arguments: str) -> object:
+    def _read(self, what: str, method: str, **arguments: object) -> object:
         return errors.read_value(self._session().call(method, **arguments), what)
 
-    def _trade_rows(self, exchange: Exchange) -> list[parsing.Row]:
-        today, what = self._today(), f"trades of {exchange}"
-        answer = self._read(what, "get_trade_list", exchange_code=exchange.value, from_date=today, to_date=today)
-        return parsing.rows(answer, what)
+    def _quote_rows(self, instrument: Instrument) -> list[parsing.Row]:
+        what = f"quote of {instrument.symbol}"
+        return parsing.rows(self._read(what, "get_quotes", **building.quote(instrument)), what)
 
-    def _orders(self, exchange: Exchange, listed: list[parsing.Row]) -> list[Order]:
+    def _trade_rows(self, exchange: Exchange, first: date | None = None, last: date | None = None) -> list[parsing.Row]:
+        """The trade list of the days, today where none are given."""
+        days, what = building.days(first or self._today(), last or self._today()), f"trades of {exchange}"
+        return parsing.rows(self._read(what, "get_trade_list", exchange_code=exchange.value, **days), what)
+
+    def _orders(self, exchange: Exchange, listed: list[parsing.Row], first: date, last: date) -> list[Order]:
         executed: dict[str, int] = {}
-        if any(parsing.may_be_partly_filled(row) for row in listed):
-            executed = parsing.executed_units(self._trade_rows(exchange))
-        return [parsing.order(row, self._find, executed) for row in listed]
+        if any(parsing_orders.may_be_partly_filled(row) for row in listed):
+            executed = parsing_orders.executed_units(self._trade_rows(exchange, first, last))
+        return [parsing_orders.order(row, self._find, executed) for row in listed]
 
     def _fills_of(self, exchange: Exchange, order_id: str, row: parsing.Row, units: int) -> list[Fill]:
         known_units, known = self._fills.get(order_id, (0, []))
@@ -191,7 +308,7 @@ class BreezeAPI(BrokerAdapter):
             return known
         what = f"trades of order {order_id}"
         answer = self._read(what, "get_trade_detail", exchange_code=exchange.value, order_id=order_id)
-        fills = parsing.fills(row, parsing.rows(answer, what), self._find)
+        fills = parsing_orders.fills(row, parsing.rows(answer, what), self._find)
         if not fills:
             raise UnreadableReply(f"Breeze lists {units} units traded of order {order_id} and no execution; ask again.")
         self._fills[order_id] = (sum(fill.quantity for fill in fills), fills)
@@ -200,8 +317,8 @@ class BreezeAPI(BrokerAdapter):
     def _find(self, key: str) -> Instrument | None:
         return self.context.instruments.find(tables.NAME, key)
 
-    def _today(self) -> str:
-        return building.day(trading_day(self.context.clock.now()))
+    def _today(self) -> date:
+        return trading_day(self.context.clock.now())
 
     def _received_at(self) -> datetime:
         return self.context.clock.now()

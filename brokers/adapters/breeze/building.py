@@ -1,21 +1,45 @@
-"""Domain orders and instruments turned into the SDK's arguments, all of them strings."""
+"""Domain orders, instruments and questions turned into the SDK's arguments, all of them strings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 
 from brokers.adapters.breeze import tables
-from brokers.domain.enums import InstrumentKind, OrderType
+from brokers.clock import IST, trading_day
+from brokers.domain.enums import CandleInterval, Exchange, InstrumentKind, OptionRight, OrderType
 from brokers.domain.errors import InvalidSymbol, OrderDenied, UnsupportedFeature
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
+
+#: How much of the market's time one call for candles covers: a day has 385 minutes of trading at most.
+_PAGE = {
+    CandleInterval.SECOND: timedelta(minutes=15),
+    CandleInterval.MINUTE: timedelta(days=2),
+    CandleInterval.FIVE_MINUTES: timedelta(days=10),
+    CandleInterval.THIRTY_MINUTES: timedelta(days=60),
+    CandleInterval.DAY: timedelta(days=900),
+}
+#: What the margin calculator takes besides, for orders with a second leg at the broker, of which there are none.
+_NO_COVER = {
+    "cover_order_flow": "N",
+    "fresh_order_type": "N",
+    "cover_limit_rate": "0",
+    "cover_sltp_price": "0",
+    "fresh_limit_rate": "0",
+    "open_quantity": "0",
+}
 
 
 def day(moment: date) -> str:
     """A day as the API wants it in lists and contracts; only the date part is read."""
     return f"{moment.isoformat()}T06:00:00.000Z"
+
+
+def days(first: date, last: date) -> dict[str, str]:
+    """Arguments of a list: the IST days from ``first`` to ``last``, both included."""
+    return {"from_date": day(first), "to_date": day(last)}
 
 
 def plain(number: Decimal) -> str:
@@ -61,6 +85,89 @@ def quote(instrument: Instrument) -> dict[str, str]:
     """
     segment = {InstrumentKind.FUTURE: "futures", InstrumentKind.OPTION: "options"}.get(instrument.kind, "cash")
     return contract(instrument) | {"product_type": segment}
+
+
+def option_chain(underlying: Instrument, expiry: date, right: OptionRight) -> dict[str, str]:
+    """Arguments of ``get_option_chain_quotes``: every call or every put of one expiry.
+
+    :raises InvalidSymbol: Breeze's master of the day does not have the underlying.
+    """
+    exchange = tables.OPTIONS_EXCHANGE.get(underlying.exchange, underlying.exchange)
+    return {
+        "stock_code": identifiers(underlying)["stock_code"],
+        "exchange_code": exchange.value,
+        "product_type": "options",
+        "expiry_date": day(expiry),
+        "right": tables.RIGHT_TO_WIRE[right],
+    }
+
+
+def history(instrument: Instrument, interval: CandleInterval, first: datetime, last: datetime) -> dict[str, str]:
+    """Arguments of ``get_historical_data_v2``: candles that open from ``first`` to ``last``, both included.
+
+    :raises UnsupportedFeature: Breeze has no candles of this interval.
+    :raises InvalidSymbol: Breeze's master of the day does not have the instrument.
+    """
+    if interval not in tables.INTERVAL_TO_WIRE:
+        offered = ", ".join(tables.INTERVAL_TO_WIRE)
+        raise UnsupportedFeature(f"Breeze has no candles of {interval}; ask for {offered}.")
+    return quote(instrument) | {
+        "interval": tables.INTERVAL_TO_WIRE[interval],
+        "from_date": _wall_clock(first),
+        "to_date": _wall_clock(last),
+    }
+
+
+def history_pages(
+    interval: CandleInterval, starts_at: datetime, ends_at: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """First and last moment of each call, so short that no answer comes near the most candles it may hold.
+
+    Whole days are asked for, but of seconds: more is answered than was wanted, and nothing is missed.
+    """
+    if interval is CandleInterval.SECOND:
+        start, length = starts_at.astimezone(IST).replace(microsecond=0), _PAGE[interval]
+    else:
+        start, length = datetime.combine(trading_day(starts_at), time(), IST), _PAGE.get(interval, timedelta(days=1))
+    while start < ends_at:
+        yield start, start + length - timedelta(seconds=1)
+        start += length
+
+
+def _wall_clock(moment: datetime) -> str:
+    """A time of the history: IST, although it ends with the letter of UTC (Breeze-Python-SDK issue 201, 2025-05)."""
+    return f"{moment.astimezone(IST):%Y-%m-%dT%H:%M:%S}.000Z"
+
+
+def margin_legs(requests: Sequence[OrderRequest]) -> dict[Exchange, list[dict[str, str]]]:
+    """The positions of ``margin_calculator``, by exchange: it takes those of one exchange in a call.
+
+    :raises UnsupportedFeature: there is an order in shares, for which Breeze calculates no margin.
+    :raises InvalidSymbol: Breeze's master of the day does not have an instrument.
+    """
+    legs: dict[Exchange, list[dict[str, str]]] = {}
+    for request in requests:
+        instrument = request.instrument
+        if not instrument.exchange.is_derivative or instrument.expiry is None:
+            raise UnsupportedFeature(
+                f"Breeze calculates margins of derivatives only, and {instrument.symbol} is traded at "
+                f"{instrument.exchange}; ask without it."
+            )
+        named = quote(instrument)
+        legs.setdefault(instrument.exchange, []).append(
+            {
+                "strike_price": named["strike_price"],
+                "quantity": str(request.quantity),
+                "right": named["right"],
+                "product": named["product_type"],
+                "action": tables.SIDE_TO_WIRE[request.side],
+                "price": plain(request.limit_price),
+                "expiry_date": f"{instrument.expiry:%d-%b-%Y}",
+                "stock_code": named["stock_code"],
+                **_NO_COVER,
+            }
+        )
+    return legs
 
 
 def place(request: OrderRequest) -> dict[str, str]:

@@ -97,8 +97,10 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     return scrub(text)[:MAX_REASON]
 
 
-def read_value(reply: Reply, what: str) -> object:
+def read_value(reply: Reply, what: str, *, believes_empty: bool = False) -> object:
     """The ``Success`` of a read; None when Breeze says in words that there is nothing.
+
+    An empty list is believed only where ``believes_empty``: it is how the history says it, and nothing else does.
 
     :raises SessionExpired: the session is not accepted.
     :raises RateLimited: too many calls.
@@ -106,7 +108,7 @@ def read_value(reply: Reply, what: str) -> object:
     """
     reply.raise_gate()
     if reply.succeeded:
-        if reply.envelope["Success"] == []:
+        if reply.envelope["Success"] == [] and not believes_empty:
             raise UnreadableReply(
                 f"Breeze sent an empty list for the {what}, where it says 'no data' when there is nothing; ask again.",
                 evidence=reply.evidence,

@@ -23,7 +23,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.adapters.breeze.errors import Reply
 from brokers.domain.errors import SDKMissing
@@ -123,8 +123,14 @@ def _silence_loggers() -> None:
 class _Requests:
     """What the SDK takes for the ``requests`` module: the open account's wire."""
 
-    def get(self, url: str, data: str = "", headers: Mapping[str, str] | None = None) -> _Answer:
-        return self._send("GET", url, data, headers)
+    def get(
+        self,
+        url: str,
+        data: str = "",
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> _Answer:
+        return self._send("GET", f"{url}?{urlencode(params)}" if params else url, data, headers)
 
     def post(self, url: str, data: str = "", headers: Mapping[str, str] | None = None) -> _Answer:
         return self._send("POST", url, data, headers)
@@ -197,7 +203,7 @@ class Client:
         self._sdk.secret_key = self._api_secret
         self._sdk.api_handler = self._module.ApificationBreeze(self._sdk)
 
-    def call(self, method: str, **arguments: str) -> Reply:
+    def call(self, method: str, **arguments: object) -> Reply:
         """One method of the SDK, by its name."""
         return self._observe(lambda: getattr(self._sdk, method)(**arguments))
 

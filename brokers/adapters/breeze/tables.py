@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from brokers.domain.enums import (
+    CandleInterval,
     Exchange,
     InstrumentKind,
     OptionRight,
@@ -93,6 +94,21 @@ STATUS_FROM_WIRE = {
     "partially executed and expired": OrderStatus.EXPIRED,
     "freezed": OrderStatus.UNKNOWN,
 }
+
+#: The intervals of ``get_historical_data_v2``.
+INTERVAL_TO_WIRE = {
+    CandleInterval.SECOND: "1second",
+    CandleInterval.MINUTE: "1minute",
+    CandleInterval.FIVE_MINUTES: "5minute",
+    CandleInterval.THIRTY_MINUTES: "30minute",
+    CandleInterval.DAY: "1day",
+}
+#: An answer holds no more (README of the SDK); which part of a longer one is left out is not documented.
+MOST_CANDLES = 1000
+#: Where the options of what is listed at an exchange are traded.
+OPTIONS_EXCHANGE = {Exchange.NSE: Exchange.NFO, Exchange.BSE: Exchange.BFO}
+#: Where shares are held; lists are kept by exchange.
+CASH_EXCHANGES = (Exchange.NSE, Exchange.BSE)
 
 #: Every exchange an account trades; lists are kept by exchange.
 EXCHANGES = (Exchange.NSE, Exchange.BSE, Exchange.NFO, Exchange.BFO)

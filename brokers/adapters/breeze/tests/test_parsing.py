@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brokers.adapters.breeze import parsing
+from brokers.adapters.breeze import parsing, parsing_account, parsing_market, parsing_orders
 from brokers.adapters.breeze.tests.harness import KEYS, NOW, OPTION, SHARE, fixture
 from brokers.domain.account import Position
 from brokers.domain.enums import OrderStatus, OrderType, Product, Side, TimeInForce
@@ -20,12 +20,12 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def orders(name: str = "orders_nfo", executed: dict[str, int] | None = None) -> dict[str, Order]:
-    parsed = [parsing.order(row, KEYS.get, executed or {}) for row in rows(name)]
+    parsed = [parsing_orders.order(row, KEYS.get, executed or {}) for row in rows(name)]
     return {order.broker_order_id[-1]: order for order in parsed}
 
 
 def test_available_margin_is_the_derivatives_limit_less_what_is_blocked() -> None:
-    margin = parsing.margin(fixture("funds")["Success"], fixture("margin")["Success"], NOW)
+    margin = parsing_account.margin(fixture("funds")["Success"], fixture("margin")["Success"], NOW)
     assert margin.available == Decimal("987499.47")
     assert margin.used == Decimal("12500.53")
     assert margin.total == Decimal("1000000.0")
@@ -33,7 +33,7 @@ def test_available_margin_is_the_derivatives_limit_less_what_is_blocked() -> Non
 
 
 def test_every_figure_is_kept_but_the_bank_account() -> None:
-    margin = parsing.margin(fixture("funds")["Success"], fixture("margin")["Success"], NOW)
+    margin = parsing_account.margin(fixture("funds")["Success"], fixture("margin")["Success"], NOW)
     assert margin.details["funds.unallocated_balance"] == "87500"
     assert margin.details["margin.amount_allocated"] == "100000.0"
     assert "funds.bank_account" not in margin.details
@@ -42,7 +42,7 @@ def test_every_figure_is_kept_but_the_bank_account() -> None:
 def test_a_margin_without_its_limit_is_unreadable_and_not_zero() -> None:
     limits = fixture("margin")["Success"] | {"cash_limit": None}
     with pytest.raises(UnreadableReply, match="without cash_limit"):
-        parsing.margin(fixture("funds")["Success"], limits, NOW)
+        parsing_account.margin(fixture("funds")["Success"], limits, NOW)
 
 
 def test_a_working_order_is_read_with_its_instrument() -> None:
@@ -99,19 +99,23 @@ def test_a_cash_order_has_minutes_only() -> None:
 
 
 def test_only_rows_that_hide_a_partial_fill_ask_for_the_trades() -> None:
-    partial = [row["order_id"][-1] for row in rows("orders_nfo") if parsing.may_be_partly_filled(row)]
+    partial = [row["order_id"][-1] for row in rows("orders_nfo") if parsing_orders.may_be_partly_filled(row)]
     assert partial == ["4", "5", "6"]
 
 
 @pytest.mark.parametrize("broken", [{"quantity": "many"}, {"quantity": None}, {"action": "Hold"}, {"order_id": ""}])
 def test_a_row_that_cannot_be_read_makes_the_read_fail(broken: dict[str, object]) -> None:
     with pytest.raises(UnreadableReply, match="ask again"):
-        parsing.order(rows("orders_nfo")[0] | broken, KEYS.get, {})
+        parsing_orders.order(rows("orders_nfo")[0] | broken, KEYS.get, {})
 
 
 def positions(trades: list[dict[str, Any]] | None = None) -> list[Position]:
-    traded = parsing.traded_today(trades or [])
-    return [parsing.position(row, KEYS.get, traded, NOW) for row in rows("positions") if parsing.is_position(row)]
+    traded = parsing_account.traded_today(trades or [])
+    return [
+        parsing_account.position(row, KEYS.get, traded, NOW)
+        for row in rows("positions")
+        if parsing_account.is_position(row)
+    ]
 
 
 def test_direction_of_a_position_is_in_its_action() -> None:
@@ -149,11 +153,11 @@ def test_profit_of_a_carried_position_partly_closed_today_is_not_guessed() -> No
 
 def test_a_position_without_direction_makes_the_read_fail() -> None:
     with pytest.raises(UnreadableReply, match="action 'na'"):
-        parsing.position(rows("positions")[0] | {"action": "NA"}, KEYS.get, {}, NOW)
+        parsing_account.position(rows("positions")[0] | {"action": "NA"}, KEYS.get, {}, NOW)
 
 
 def test_executions_are_one_a_detail_row() -> None:
-    fills = parsing.fills(rows("trades_nfo")[0], rows("trade_detail"), KEYS.get)
+    fills = parsing_orders.fills(rows("trades_nfo")[0], rows("trade_detail"), KEYS.get)
     assert [(fill.fill_id, fill.quantity, fill.side) for fill in fills] == [
         ("123456789", 50, Side.SELL),
         ("123456790", 25, Side.SELL),
@@ -163,19 +167,19 @@ def test_executions_are_one_a_detail_row() -> None:
 
 
 def test_a_share_is_quoted_at_its_own_exchange() -> None:
-    quote = parsing.quote(rows("quote_cash"), SHARE, NOW)
+    quote = parsing_market.quote(rows("quote_cash"), SHARE, NOW)
     assert (quote.last_price, quote.bid_quantity, quote.volume) == (Decimal("309.65"), 449, 3756671)
     assert quote.traded_at == datetime(2026, 11, 24, 5, 1, 29, tzinfo=UTC)
 
 
 def test_a_quote_without_a_trade_is_falsy() -> None:
-    quote = parsing.quote(rows("quote_option"), OPTION, NOW)
+    quote = parsing_market.quote(rows("quote_option"), OPTION, NOW)
     assert not quote
     assert quote.bid_price == Decimal("309.65")
 
 
 def test_no_row_for_the_exchange_is_no_quote() -> None:
-    assert not parsing.quote([], OPTION, NOW)
+    assert not parsing_market.quote([], OPTION, NOW)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "twelve", True])
