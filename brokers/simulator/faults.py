@@ -58,7 +58,7 @@ class When(StrEnum):
 ENDPOINTS = frozenset(
     {
         "login", "customer", "place", "modify", "cancel", "orders", "order", "trades", "trade", "positions",
-        "holdings", "funds", "margin", "quote", "master", "other",
+        "holdings", "demat", "funds", "margin", "calculator", "quote", "chain", "candles", "master", "other",
     }
 )  # fmt: skip
 

@@ -19,10 +19,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
+from brokers.adapters.breeze import simulator_market as market
+from brokers.adapters.breeze import simulator_replies as replies
 from brokers.adapters.breeze import simulator_rows as rows
+from brokers.adapters.breeze.simulator_margins import calculate
 from brokers.adapters.breeze.simulator_master import Names, read_contracts, security_master
-from brokers.adapters.breeze.simulator_orders import BadField, change_of, day_of, find_contract, ticket_of
-from brokers.domain.enums import Exchange
+from brokers.adapters.breeze.simulator_orders import BadField, change_of, day_of, exchange_of, ticket_of
 from brokers.simulator import accounts
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import BookedOrder, Refused, Why
@@ -35,7 +37,7 @@ from brokers.simulator.rules import BrokerRules
 __all__ = ["create_face", "play_person", "read_contracts"]
 
 BROKER = "breeze"
-API = "/breezeapi/api/v1/"
+API, HISTORY = "/breezeapi/api/v1/", "/api/v2/historicalcharts"
 LOGIN, LOGGED_IN = "/apiuser/login", "/apiuser/loggedin"
 #: Documented tolerance of X-Timestamp against real time.
 SKEW_SECONDS = 60
@@ -54,59 +56,6 @@ RULES = BrokerRules(
     calls_per_day=5000,
     order_calls_per_second=10,
 )
-
-LIMIT_TEXTS = {
-    "second": "Limit exceed: API call per second:Try after some time",
-    "minute": "Limit exceed: API call per minute:Try after some time",
-    "day": "Limit exceed: API call per day: ",
-}
-REFUSAL_TEXTS = {
-    Why.ORDER_TYPE: "Invalid Market/Limit indicator:",
-    Why.MARGIN: "Insufficient funds. Kindly allocate funds and try again.",
-    Why.HOLDING: "Insufficient demat holdings for the sell order.",
-    Why.CLOSED: "Market is closed for trading.",
-    Why.NO_SUCH_ORDER: "No Data Found",
-    Why.ORDER_DONE: "Order cannot be changed, it is already executed, cancelled or rejected.",
-}
-STATIC_IP_TEXT = "Request is not from the registered static IP."
-SESSION_TEXT = "Authentication Failed"
-
-
-class _Refusal(Exception):
-    """A reply that ends the call early."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.content)
-        self.reply = reply
-
-
-def _success(content: Any) -> Reply:
-    return Reply(content={"Success": content, "Status": 200, "Error": None})
-
-
-def _refused(text: str, status: int = 500) -> Reply:
-    """An application's refusal: HTTP 200, the status in the body."""
-    return Reply(content={"Success": None, "Status": status, "Error": text})
-
-
-def _gateway(text: str) -> Reply:
-    """The gateway's refusal: HTTP 401 without a Success key."""
-    return Reply(content={"Status": 5, "Error": text}, status=401)
-
-
-def _nothing(text: str = "No Data Found") -> Reply:
-    return _refused(text, 200)
-
-
-def _crash(text: str) -> Reply:
-    """What its server answers to a request that it trips over."""
-    content = {
-        "Message": "An error has occurred.",
-        "ExceptionMessage": text,
-        "ExceptionType": "System.NullReferenceException",
-        "StackTrace": "",
-    }
-    return Reply(content=content, status=500)
 
 
 class BreezeFace:
@@ -130,7 +79,10 @@ class BreezeFace:
             "trades": self._trades,
             "positions": self._positions,
             "holdings": self._holdings,
+            "demat": self._demat,
+            "calculator": self._calculator,
             "quote": self._quote,
+            "chain": self._chain,
         }
 
     # Face
@@ -140,6 +92,8 @@ class BreezeFace:
             return "login"
         if request.path.endswith("/SecurityMaster.zip"):
             return "master"
+        if (request.method, request.path) == ("GET", HISTORY):
+            return "candles"
         one = b'"order_id"' in request.body
         return {
             ("GET", "customerdetails"): "customer",
@@ -152,11 +106,14 @@ class BreezeFace:
             ("GET", "trades"): "trade" if one else "trades",
             ("GET", "portfoliopositions"): "positions",
             ("GET", "portfolioholdings"): "holdings",
+            ("GET", "dematholdings"): "demat",
+            ("POST", "margincalculator"): "calculator",
             ("GET", "quotes"): "quote",
+            ("GET", "optionchain"): "chain",
         }.get((request.method, request.path.removeprefix(API)), "")
 
     def account(self, request: Request) -> SimulatedAccount | None:
-        key = request.headers.get("x-appkey", "")
+        key = request.headers.get("x-appkey") or request.headers.get("apikey", "")
         if not key and request.path == f"{API}customerdetails":
             found = _json_object(request.body)
             key = str(found.get("AppKey", "")) if found else ""
@@ -167,34 +124,39 @@ class BreezeFace:
             return self._login(request)
         if endpoint == "master":
             return Reply(content=self._master_bytes(), content_type="application/zip")
+        try:
+            if endpoint == "candles":
+                return self._candles(request, account)
+            return self._serve(endpoint, request, account)
+        except replies.Refusal as refusal:
+            return refusal.reply
+        except BadField as bad:
+            return replies.refused(str(bad))
+        except Refused as refused:
+            return replies.refused(replies.REFUSAL_TEXTS.get(refused.why, refused.message))
+
+    def _serve(self, endpoint: str, request: Request, account: SimulatedAccount | None) -> Reply:
         values = _json_object(request.body)
         if values is None:
-            return _crash("Object reference not set to an instance of an object.")
+            return replies.crash("Object reference not set to an instance of an object.")
         if endpoint == "customer":
             return self._customer(account, values)
         handler = self._handlers.get(endpoint)
         if handler is None:
             return Reply(content={"Message": "No HTTP resource was found that matches the request URI."}, status=404)
-        try:
-            return handler(self._signed_in(request, account), values)
-        except _Refusal as refusal:
-            return refusal.reply
-        except BadField as bad:
-            return _refused(str(bad))
-        except Refused as refused:
-            return _refused(REFUSAL_TEXTS.get(refused.why, refused.message))
+        return handler(self._signed_in(request, account), values)
 
     def refuse(self, fault: Fault, request: Request) -> Reply:
         if fault.kind is Kind.RATE_LIMIT:
-            return _gateway(LIMIT_TEXTS.get(fault.body, fault.body) or LIMIT_TEXTS["minute"])
+            return replies.gateway(replies.LIMIT_TEXTS.get(fault.body, fault.body) or replies.LIMIT_TEXTS["minute"])
         if fault.kind is Kind.SESSION_DEAD:
-            return _gateway(fault.body or SESSION_TEXT)
+            return replies.gateway(fault.body or replies.SESSION_TEXT)
         if fault.kind is Kind.STATIC_IP:
-            return _refused(fault.body or STATIC_IP_TEXT, 403)
+            return replies.refused(fault.body or replies.STATIC_IP_TEXT, 403)
         if fault.kind is Kind.NO_DATA:
             positions = self.endpoint(request) == "positions"
-            return _nothing(fault.body or ("No Positions available." if positions else "No Data Found"))
-        return _refused(fault.body or "Refused on purpose.", fault.status if fault.status != 200 else 500)
+            return replies.nothing(fault.body or ("No Positions available." if positions else "No Data Found"))
+        return replies.refused(fault.body or "Refused on purpose.", fault.status if fault.status != 200 else 500)
 
     # Session
 
@@ -212,21 +174,24 @@ class BreezeFace:
     def _signed_in(self, request: Request, account: SimulatedAccount | None) -> SimulatedAccount:
         """The account of a signed call.
 
-        :raises _Refusal: unknown key, wrong checksum, clock or session.
+        :raises replies.Refusal: unknown key, wrong checksum, clock or session.
         """
         if account is None:
-            raise _Refusal(_refused("Public Key does not exist."))
+            raise replies.Refusal(replies.refused("Public Key does not exist."))
         stamp = request.headers.get("x-timestamp", "")
         checksum = hashlib.sha256(stamp.encode() + request.body + account.api_secret.encode()).hexdigest()
         if not hmac.compare_digest(request.headers.get("x-checksum", ""), f"token {checksum}"):
-            raise _Refusal(_gateway("Invalid Checksum"))
+            raise replies.Refusal(replies.gateway("Invalid Checksum"))
         if not self._is_fresh(stamp):
-            raise _Refusal(_gateway("Authentication Failed: the timestamp is not within 60 seconds"))
+            raise replies.Refusal(replies.gateway("Authentication Failed: the timestamp is not within 60 seconds"))
+        self._check_session(request, account)
+        return account
+
+    def _check_session(self, request: Request, account: SimulatedAccount) -> None:
         expected = f"{account.user_id}:{self._current_tokens(account)[1]}"
         token = base64.b64encode(expected.encode()).decode()
         if not hmac.compare_digest(request.headers.get("x-sessiontoken", ""), token):
-            raise _Refusal(_gateway(SESSION_TEXT))
-        return account
+            raise replies.Refusal(replies.gateway(replies.SESSION_TEXT))
 
     def _is_fresh(self, stamp: str) -> bool:
         if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z", stamp):
@@ -236,24 +201,24 @@ class BreezeFace:
 
     def _customer(self, account: SimulatedAccount | None, values: Mapping[str, Any]) -> Reply:
         if account is None:
-            return _refused("Public Key does not exist.")
+            return replies.refused("Public Key does not exist.")
         given, (token, key) = str(values.get("SessionToken", "")), self._current_tokens(account)
         if given != token:
             past = {self._tokens(account, each)[0] for each in self._exchange.sessions.past(account)}
-            return _refused("Resource not available." if given in past else "Invalid session.")
+            return replies.refused("Resource not available." if given in past else "Invalid session.")
         session = base64.b64encode(f"{account.user_id}:{key}".encode()).decode()
-        return _success(rows.customer(account, session, self._exchange))
+        return replies.success(rows.customer(account, session, self._exchange))
 
     def _login(self, request: Request) -> Reply:
         query = parse_qs((request.query if request.method == "GET" else request.body).decode("latin-1"))
         if request.path == LOGGED_IN:
             token = html.escape(query.get("apisession", [""])[0])
-            return _page(f"<p>Logged in. The session token is <code>{token}</code>.</p>")
+            return replies.page(f"<p>Logged in. The session token is <code>{token}</code>.</p>")
         account = accounts.find(BROKER, "api_key", query.get("api_key", [""])[0])
         if account is None:
-            return _page("<p>Public Key does not exist.</p>", 400)
+            return replies.page("<p>Public Key does not exist.</p>", 400)
         if request.method == "GET":
-            return _page(
+            return replies.page(
                 f'<form method="post" action="{LOGIN}"><input type="hidden" name="api_key" value="{account.api_key}">'
                 f"<p>User {account.user_id}, {account.user_name}</p><button>Log in</button></form>"
             )
@@ -271,57 +236,73 @@ class BreezeFace:
         return self._master[1]
 
     def _funds(self, account: SimulatedAccount, _: Mapping[str, Any]) -> Reply:
-        return _success(rows.funds(self._exchange.funds(account)))
+        return replies.success(rows.funds(self._exchange.funds(account)))
 
     def _margin(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
-        return _success(rows.margin(self._exchange.funds(account), _exchange_of(values)))
+        return replies.success(rows.margin(self._exchange.funds(account), exchange_of(values)))
 
     def _orders(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
-        wanted = _exchange_of(values)
+        wanted = exchange_of(values)
         found = self._exchange.orders(account, day_of(values, "from_date"), day_of(values, "to_date"))
         listed = [rows.order(each, self._names) for each in found if each.contract.exchange is wanted]
-        return _success(listed) if listed else _nothing()
+        return replies.success(listed) if listed else replies.nothing()
 
     def _order(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
-        return _success([rows.order(self._own_order(account, values), self._names)])
+        return replies.success([rows.order(self._own_order(account, values), self._names)])
 
     def _own_order(self, account: SimulatedAccount, values: Mapping[str, Any]) -> BookedOrder:
         order = self._exchange.order(account, str(values.get("order_id", "")))
-        if order is None or order.contract.exchange is not _exchange_of(values):
-            raise _Refusal(_refused("No Data Found"))
+        if order is None or order.contract.exchange is not exchange_of(values):
+            raise replies.Refusal(replies.refused("No Data Found"))
         return order
 
     def _trades(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
-        wanted = _exchange_of(values)
+        wanted = exchange_of(values)
         fills = self._exchange.trades(account, day_of(values, "from_date"), day_of(values, "to_date"))
         listed = rows.trades([each for each in fills if each.order.contract.exchange is wanted], self._names, self._ltp)
         asked = [(name, str(values[key]).lower()) for name, key in rows.TRADE_FILTERS.items() if values.get(key)]
         listed = [row for row in listed if all(str(row[name]).lower() == value for name, value in asked)]
-        return _success(listed) if listed else _nothing()
+        return replies.success(listed) if listed else replies.nothing()
 
     def _trade(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
         order = self._own_order(account, values)
         fills = [each for each in self._exchange.trades(account) if each.order.order_id == order.order_id]
-        return _success([rows.trade(each, self._names) for each in fills]) if fills else _nothing()
+        return replies.success([rows.trade(each, self._names) for each in fills]) if fills else replies.nothing()
 
     def _positions(self, account: SimulatedAccount, _: Mapping[str, Any]) -> Reply:
         held = [each for each in self._exchange.positions(account) if each.contract.exchange.is_derivative]
         if not held:
-            return _nothing("No Positions available.")
-        return _success([rows.position(each, self._names) for each in held])
+            return replies.nothing("No Positions available.")
+        return replies.success([rows.position(each, self._names) for each in held])
 
     def _holdings(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
-        wanted = _exchange_of(values)
+        wanted = exchange_of(values)
         held = [each for each in self._exchange.positions(account) if each.contract.exchange is wanted]
         listed = [rows.holding(each, self._names) for each in held if each.net_quantity > 0]
-        return _success(listed) if listed else _nothing()
+        return replies.success(listed) if listed else replies.nothing()
+
+    def _demat(self, account: SimulatedAccount, _: Mapping[str, Any]) -> Reply:
+        listed = rows.demat_holdings(self._exchange.positions(account), self._names)
+        return replies.success(listed) if listed else replies.nothing()
 
     def _quote(self, _: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
-        exchange = _exchange_of(values)
-        places = [exchange] if exchange.is_derivative else [Exchange.NSE, Exchange.BSE]
-        found = [find_contract({**values, "exchange_code": each.value}, self._exchange, self._names) for each in places]
-        listed = [rows.quote(self._exchange.quote(each), self._names) for each in found if each]
-        return _success(listed) if listed else _refused("No Data Found")
+        listed = market.quotes(values, self._exchange, self._names)
+        return replies.success(listed) if listed else replies.refused("No Data Found")
+
+    def _chain(self, _: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
+        listed = market.chain(values, self._exchange, self._names)
+        return replies.success(listed) if listed else replies.nothing()
+
+    def _calculator(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
+        return replies.success(calculate(account, values, self._exchange, self._names))
+
+    def _candles(self, request: Request, account: SimulatedAccount | None) -> Reply:
+        """The history's second version: in the query, signed by the session alone, an empty list for nothing."""
+        if account is None:
+            return replies.refused("Public Key does not exist.")
+        self._check_session(request, account)
+        query = {name: given[0] for name, given in parse_qs(request.query.decode("latin-1")).items()}
+        return replies.success(market.history(query, self._exchange, self._names))
 
     def _ltp(self, contract: Contract) -> Decimal:
         return self._exchange.quote(contract).last_price
@@ -335,24 +316,17 @@ class BreezeFace:
         else:
             message = f"Equity CASH Order placed successfully through RI reference no {order.order_id}"
             remark = None
-        return _success({"order_id": order.order_id, "message": message, "user_remark": remark})
+        return replies.success({"order_id": order.order_id, "message": message, "user_remark": remark})
 
     def _modify(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
         order = self._own_order(account, values)
         self._exchange.modify(account, order.order_id, change_of(values))
-        return _success({"message": "Successfully Modified the order", "order_id": order.order_id})
+        return replies.success({"message": "Successfully Modified the order", "order_id": order.order_id})
 
     def _cancel(self, account: SimulatedAccount, values: Mapping[str, Any]) -> Reply:
         order = self._own_order(account, values)
         self._exchange.cancel(account, order.order_id)
-        return _success({"order_id": order.order_id, "message": "Your Order Canceled successfully."})
-
-
-def _exchange_of(values: Mapping[str, Any]) -> Exchange:
-    code = str(values.get("exchange_code", "")).upper()
-    if code not in Exchange.__members__:
-        raise BadField(f"Invalid exchange code {code}".rstrip())
-    return Exchange[code]
+        return replies.success({"order_id": order.order_id, "message": "Your Order Canceled successfully."})
 
 
 def _json_object(body: bytes) -> dict[str, Any] | None:
@@ -361,11 +335,6 @@ def _json_object(body: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return values if isinstance(values, dict) else None
-
-
-def _page(content: str, status: int = 200) -> Reply:
-    page = f"<!doctype html><title>Simulated login</title><h1>Simulated login</h1>{content}"
-    return Reply(content=page, status=status, content_type="text/html; charset=utf-8")
 
 
 def create_face(exchange: SimulatedExchange) -> App:

@@ -70,6 +70,14 @@ def _day(text: str, name: str) -> date:
         raise BadField(f"Invalid {name} {text}") from None
 
 
+def exchange_of(values: Mapping[str, Any]) -> Exchange:
+    """:raises BadField: there is no such exchange."""
+    code = _text(values, "exchange_code").upper()
+    if code not in Exchange.__members__:
+        raise BadField(f"Invalid exchange code {code}".rstrip())
+    return Exchange[code]
+
+
 def day_of(values: Mapping[str, Any], name: str) -> date | None:
     """The date part of an ISO time, which is the IST trading day; None when blank."""
     text = _text(values, name)

@@ -6,7 +6,7 @@ Quantities and prices are text and a strike is a float, as observed in 2024 to 2
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from brokers.clock import IST
 from brokers.domain.enums import Exchange, InstrumentKind, MarketPhase, OptionRight, OrderType, Product, Side
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import BookedOrder, Funds, HeldPosition, State, Trade
-from brokers.simulator.contracts import Contract, MarketQuote
+from brokers.simulator.contracts import Contract
 from brokers.simulator.exchange import SimulatedExchange
 
 Row = dict[str, Any]
@@ -38,19 +38,19 @@ TRADE_FILTERS = {"product_type": "product_type", "action": "action", "stock_code
 EQUITY_PART, DERIVATIVES_PART = Decimal("0.3"), Decimal("0.6")
 
 
-def _plain(number: Decimal) -> str:
+def plain(number: Decimal) -> str:
     return f"{number.normalize():f}"
 
 
-def _date(day: date) -> str:
+def day_text(day: date) -> str:
     return f"{day:%d-%b-%Y}"
 
 
-def _time(moment: datetime, form: str = "%d-%b-%Y %H:%M:%S") -> str:
+def time_text(moment: datetime, form: str = "%d-%b-%Y %H:%M:%S") -> str:
     return moment.astimezone(IST).strftime(form)
 
 
-def _right(contract: Contract, words: tuple[str, str, str] = ("Call", "Put", "Others")) -> str:
+def right_word(contract: Contract, words: tuple[str, str, str] = ("Call", "Put", "Others")) -> str:
     return words[2] if contract.right is None else words[0] if contract.right is OptionRight.CALL else words[1]
 
 
@@ -66,7 +66,7 @@ def _action(side: Side) -> str:
 
 def customer(account: SimulatedAccount, session: str, exchange: SimulatedExchange) -> Row:
     """Customer details, with the token that signs calls."""
-    today, now = _date(exchange.today()), exchange.now()
+    today, now = day_text(exchange.today()), exchange.now()
     is_open = exchange.phase(Exchange.NSE) is MarketPhase.CONTINUOUS
     return {
         "exg_trade_date": {"NSE": today, "BSE": today, "FNO": today, "NDX": today},
@@ -81,7 +81,7 @@ def customer(account: SimulatedAccount, session: str, exchange: SimulatedExchang
         "session_token": session,
         "idirect_user_name": account.user_name,
         "idirect_ORD_TYP": "N",
-        "idirect_lastlogin_time": _time(now),
+        "idirect_lastlogin_time": time_text(now),
         "mf_holding_mode_popup_flg": "N",
         "commodity_exchange_status": "N",
         "commodity_trade_date": today,
@@ -110,7 +110,7 @@ def funds(money: Funds) -> Row:
         "block_by_trade_commodity": 0.0,
         "block_by_trade_currency": 0.0,
         "block_by_trade_balance": float(money.used),
-        "unallocated_balance": _plain(total - equity - derivatives),
+        "unallocated_balance": plain(total - equity - derivatives),
     }
 
 
@@ -156,20 +156,20 @@ def order(booked: BookedOrder, names: Names) -> Row:
         "product_type": _product(contract, booked.product),
         "action": _action(booked.side),
         "order_type": "StopLoss" if stop else "Limit",
-        "stoploss": _plain(booked.trigger_price) if derivative else f"{booked.trigger_price:.2f}",
+        "stoploss": plain(booked.trigger_price) if derivative else f"{booked.trigger_price:.2f}",
         "quantity": str(booked.quantity),
-        "price": _plain(booked.price) if derivative else f"{booked.price:.2f}",
+        "price": plain(booked.price) if derivative else f"{booked.price:.2f}",
         "validity": "Day" if booked.time_in_force.value == "DAY" else "IOC",
         "disclosed_quantity": str(booked.disclosed_quantity),
-        "expiry_date": _date(contract.expiry) if contract.expiry else None,
-        "right": _right(contract) if derivative else None,
+        "expiry_date": day_text(contract.expiry) if contract.expiry else None,
+        "right": right_word(contract) if derivative else None,
         "strike_price": float(contract.strike or 0),
-        "average_price": _plain(booked.average_price.quantize(Decimal("0.0001"))),
+        "average_price": plain(booked.average_price.quantize(Decimal("0.0001"))),
         "cancelled_quantity": str(booked.cancelled_quantity),
         "pending_quantity": str(booked.remaining_quantity),
         "status": status(booked),
         "user_remark": None if derivative else "",
-        "order_datetime": _time(booked.placed_at, form),
+        "order_datetime": time_text(booked.placed_at, form),
         "parent_order_id": "" if derivative else None,
         "modification_number": None,
         "exchange_acknowledgement_date": None,
@@ -201,7 +201,7 @@ def _trade_sum(parts: list[Trade], names: Names, last_price: Callable[[Contract]
     nothing = "0" if derivative else "0.00"
     return {
         "book_type": "Trade-Book",
-        "trade_date": _date(parts[-1].at.astimezone(IST).date()),
+        "trade_date": day_text(parts[-1].at.astimezone(IST).date()),
         "stock_code": names.short(contract.underlying),
         "action": _action(booked.side),
         "quantity": str(quantity),
@@ -219,9 +219,9 @@ def _trade_sum(parts: list[Trade], names: Names, last_price: Callable[[Contract]
         "cash_withheld_amount": nothing,
         "total_taxes": nothing,
         "order_type": None if derivative else "Limit",
-        "expiry_date": _date(contract.expiry) if contract.expiry else None,
-        "right": _right(contract) if derivative else None,
-        "strike_price": _plain(contract.strike or Decimal(0)) if derivative else None,
+        "expiry_date": day_text(contract.expiry) if contract.expiry else None,
+        "right": right_word(contract) if derivative else None,
+        "strike_price": plain(contract.strike or Decimal(0)) if derivative else None,
     }
 
 
@@ -238,11 +238,11 @@ def trade(fill: Trade, names: Names) -> Row:
         "taxes": "0",
         "eatm_withheld_amount": "0",
         "cash_withheld_amount": "0",
-        "execution_price": _plain(fill.price),
+        "execution_price": plain(fill.price),
         "stock_code": names.short(contract.underlying),
         "exchange_code": contract.exchange.value,
         "trade_id": f"{fill.at:%Y/%m%d}/{fill.fill_id}",
-        "exchange_trade_time": _time(fill.at),
+        "exchange_trade_time": time_text(fill.at),
     }
 
 
@@ -259,14 +259,14 @@ def position(held: HeldPosition, names: Names) -> Row:
         "product_type": _product(contract, held.product),
         "exchange_code": contract.exchange.value,
         "stock_code": names.short(contract.underlying),
-        "expiry_date": _date(contract.expiry) if contract.expiry else None,
-        "strike_price": _plain(contract.strike or Decimal(0)),
-        "right": _right(contract),
+        "expiry_date": day_text(contract.expiry) if contract.expiry else None,
+        "strike_price": plain(contract.strike or Decimal(0)),
+        "right": right_word(contract),
         "action": "NA" if not net else "Buy" if net > 0 else "Sell",
         "quantity": str(abs(net)),
-        "average_price": _plain(held.average_price.quantize(Decimal("0.01"))),
-        "ltp": _plain(held.last_price),
-        "price": _plain(held.last_price),
+        "average_price": plain(held.average_price.quantize(Decimal("0.01"))),
+        "ltp": plain(held.last_price),
+        "price": plain(held.last_price),
         "stock_index_indicator": "Index" if contract.on_index else "Stock",
         "cover_quantity": "0",
         "stoploss_trigger": "0",
@@ -286,40 +286,31 @@ def holding(held: HeldPosition, names: Names) -> Row:
         "stock_code": names.short(held.contract.underlying),
         "exchange_code": held.contract.exchange.value,
         "quantity": str(held.net_quantity),
-        "average_price": _plain(held.average_price.quantize(Decimal("0.01"))),
+        "average_price": plain(held.average_price.quantize(Decimal("0.01"))),
         "booked_profit_loss": "0",
-        "current_market_price": _plain(held.last_price),
+        "current_market_price": plain(held.last_price),
         "change_percentage": "0",
         "answer_flag": "N",
         **dict.fromkeys(blank),
     }
 
 
-def quote(seen: MarketQuote, names: Names) -> Row:
-    """One row of a quote: prices are numbers, quantities text."""
-    contract = seen.contract
-    moved = (seen.last_price / seen.previous_close - 1) * 100 if seen.previous_close else Decimal(0)
-    derivative = contract.exchange.is_derivative
-    return {
-        "exchange_code": contract.exchange.value,
-        "product_type": "Future" if contract.kind is InstrumentKind.FUTURE else "",
-        "stock_code": names.short(contract.underlying),
-        "expiry_date": _date(contract.expiry) if contract.expiry else None,
-        "right": _right(contract, ("C", "P", "*")) if derivative else None,
-        "strike_price": float(contract.strike or 0),
-        "ltp": float(seen.last_price),
-        "ltt": datetime.fromtimestamp(seen.traded_at_epoch, IST).strftime("%d-%b-%Y %H:%M:%S"),
-        "best_bid_price": float(seen.bid),
-        "best_bid_quantity": str(seen.bid_quantity),
-        "best_offer_price": float(seen.ask),
-        "best_offer_quantity": str(seen.ask_quantity),
-        "open": float(seen.open),
-        "high": float(seen.high),
-        "low": float(seen.low),
-        "previous_close": float(seen.previous_close),
-        "ltp_percent_change": round(float(moved), 2),
-        "upper_circuit": float(contract.upper_band),
-        "lower_circuit": float(contract.lower_band),
-        "total_quantity_traded": str(seen.volume),
-        "spot_price": _plain(seen.spot) if seen.spot is not None else None,
-    }
+def demat_holdings(held: Iterable[HeldPosition], names: Names) -> list[Row]:
+    """What the depository holds: shares that were there when the day began, of every exchange together."""
+    units: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for each in held:
+        contract = each.contract
+        if contract.kind is InstrumentKind.EQUITY and each.product is Product.CNC and each.carried_buy_quantity:
+            units[names.short(contract.underlying), contract.isin] += each.carried_buy_quantity
+    return [
+        {
+            "stock_code": code,
+            "stock_ISIN": isin,
+            "quantity": str(quantity),
+            "demat_total_bulk_quantity": str(quantity),
+            "demat_avail_quantity": "0",
+            "blocked_quantity": "0",
+            "demat_allocated_quantity": str(quantity),
+        }
+        for (code, isin), quantity in units.items()
+    ]
