@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from brokers.adapters.breeze import parsing, tables
@@ -89,28 +90,28 @@ def fills_by_day(trade_rows: Iterable[Row], find: Find) -> list[Fill]:
 
     :raises UnreadableReply: a row lacks its order, day, quantity or price.
     """
-    found: dict[str, Fill] = {}
+    found: list[Fill] = []
+    rows_of: Counter[str] = Counter()
     for row in trade_rows:
         contract, order_id = parsing.contract(row, find), parsing.text(row, "order_id")
         day = parsing.day(parsing.text(row, "trade_date"))
         if not order_id or day is None:
             raise UnreadableReply("Breeze sent a trade without order_id or trade_date; ask again.")
         fill_id = f"{order_id}-{day.isoformat()}"
-        if fill_id in found:
-            raise UnreadableReply(
-                f"Breeze sent two rows of {day} for order {order_id}, where one was known; ask again."
+        rows_of[fill_id] += 1
+        found.append(
+            Fill(
+                broker_order_id=order_id,
+                fill_id=fill_id if rows_of[fill_id] == 1 else f"{fill_id}-{rows_of[fill_id]}",
+                symbol=contract.symbol,
+                exchange=contract.exchange,
+                side=parsing.side(row),
+                quantity=parsing.units(row, "quantity"),
+                price=parsing.needed(row, "average_cost"),
+                filled_at=None,
             )
-        found[fill_id] = Fill(
-            broker_order_id=order_id,
-            fill_id=fill_id,
-            symbol=contract.symbol,
-            exchange=contract.exchange,
-            side=parsing.side(row),
-            quantity=parsing.units(row, "quantity"),
-            price=parsing.needed(row, "average_cost"),
-            filled_at=None,
         )
-    return list(found.values())
+    return found
 
 
 def present_state(order: Order) -> OrderEvent:
