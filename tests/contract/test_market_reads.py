@@ -152,6 +152,21 @@ def test_a_candle_holds_its_prices(trader: Trader) -> None:
     assert all(_is_sound(each) for each in candles)
 
 
+def test_the_last_candle_ends_with_the_last_price(trader: Trader) -> None:
+    trader.needs(Operation.CANDLES)
+    candles = trader.adapter.fetch_candles(
+        trader.share, CandleInterval.MINUTE, MARKET_TIME - timedelta(minutes=5), MARKET_TIME + timedelta(minutes=1)
+    )
+    assert candles[-1].close == trader.adapter.fetch_quote(trader.share).last_price
+    assert candles[-1].volume > 0
+
+
+def test_an_index_has_candles_without_a_volume(trader: Trader) -> None:
+    trader.needs(Operation.CANDLES)
+    candles = trader.adapter.fetch_candles(trader.index, CandleInterval.DAY, _ist(16, 0, 0), _ist(21, 0, 0))
+    assert [(each.close, each.volume, each.open_interest) for each in candles] == [(SPOT, 0, None)] * 5
+
+
 def _is_sound(candle: Candle) -> bool:
     return 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high
 

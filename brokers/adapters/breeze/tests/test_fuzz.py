@@ -1,6 +1,6 @@
 """Whatever Breeze puts into a row, a parser gives domain values or says that it cannot read it; it never guesses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import date
@@ -32,13 +32,20 @@ class Case(NamedTuple):
     words: tuple[str, ...] = ()
 
 
+@cache
+def answered(name: str) -> tuple[Row, ...]:
+    """The rows of a fixture; a single answer is one."""
+    answer: Row | list[Row] = fixture(name)["Success"]
+    return tuple(answer) if isinstance(answer, list) else (answer,)
+
+
 CASES: dict[str, Case] = {
     "order": Case(
         "orders_nfo", lambda row: parsing_orders.order(row, KEYS.get, {}), ("quantity",), ("action", "order_type")
     ),
     "executions": Case(
         "trade_detail",
-        lambda row: parsing_orders.fills(_rows("trades_nfo")[0], [row], KEYS.get),
+        lambda row: parsing_orders.fills(answered("trades_nfo")[0], [row], KEYS.get),
         ("executed_quantity", "execution_price"),
         ("action",),
     ),
@@ -56,7 +63,7 @@ CASES: dict[str, Case] = {
     ),
     "margin": Case(
         "margin",
-        lambda row: parsing_account.margin(_rows("funds")[0], row, NOW),
+        lambda row: parsing_account.margin(answered("funds")[0], row, NOW),
         ("cash_limit", "block_by_trade"),
     ),
     "segments": Case(
@@ -115,13 +122,7 @@ ODDITIES = st.one_of(
 
 
 def rows_of(case: Case) -> list[Row]:
-    return [dict(row) for row in _rows(case.fixture)]
-
-
-@cache
-def _rows(name: str) -> tuple[Row, ...]:
-    answer = fixture(name)["Success"]
-    return (answer,) if isinstance(answer, Mapping) else tuple(answer)
+    return [dict(row) for row in answered(case.fixture)]
 
 
 def is_sound(value: object) -> bool:
