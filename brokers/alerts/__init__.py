@@ -55,7 +55,9 @@ def acknowledge(alerts: Iterable[Alert], *, by: str, at: datetime) -> int:
 
 def close_alert(kind: str, key: str, *, because: str, at: datetime) -> bool:
     """Take back an alert whose cause is gone by itself, so that nobody is called for it; False when none was open."""
-    return bool(_close(Alert.objects.filter(key=_key(kind, key)), f"{ITSELF}: {because}", at))
+    open_ones = Alert.objects.filter(key=_key(kind, key), acknowledged_at__isnull=True)
+    # Looked at first, since a transaction takes the database's one write lock, and there is seldom one to close.
+    return open_ones.exists() and bool(_close(open_ones, f"{ITSELF}: {because}", at))
 
 
 def _close(alerts: QuerySet[Alert], by: str, at: datetime) -> int:

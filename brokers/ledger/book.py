@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
+from functools import reduce
+from operator import or_
 
 from django.db import transaction
 from django.db.models import Q
@@ -25,8 +29,15 @@ _ENDS = {
     OrderStatus.REJECTED: IntentState.REJECTED,
     OrderStatus.EXPIRED: IntentState.EXPIRED,
 }
-#: Cancels and changes that the broker has taken, and whose effect is not seen yet.
-_CHANGING = Q(state=IntentState.WORKING, target__isnull=False)
+#: Attempts whose order has ended in the mirror, and whose intent is to follow it there.
+_MAY_END = reduce(
+    or_,
+    (
+        Q(broker_order__status=status, intent__state__in=[old for old, new in TRANSITIONS if new is end])
+        for status, end in _ENDS.items()
+    ),
+)
+_MUTATIONS = (IntentKind.CANCEL, IntentKind.MODIFY)
 _MIRRORED = (
     "exchange_order_id",
     "client_tag",
@@ -53,43 +64,46 @@ def sync_orders(account_id: int) -> int:
     gateway = BrokerFactory.get_broker(account.broker, account.name)
     rows = gateway.get_orders()
     now = configured_clock().now()
-    newly_filled = apply_book(account, rows, now)
-    if newly_filled:
+    if apply_book(account, rows, now).newly_filled:
         apply_trades(account, gateway.get_trades(), now)
     return len(rows)
 
 
-def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> bool:
-    """Write the book's rows into the mirror and move intents on; True when a fill was new.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied:
+    """The ledger after a book was written into it."""
+
+    #: Every order of today that any reading or acknowledgement has shown.
+    mirror: list[BrokerOrder]
+    newly_filled: bool
+
+
+def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> Applied:
+    """Write the book's rows into the mirror and move intents on.
 
     A fill once seen is never taken back, and an ended order stays ended, except that late truth wins.
     """
     day = trading_day(now)
-    known = {
-        order.broker_order_id: order
-        for order in BrokerOrder.objects.filter(account=account, trading_day=day).select_related("attempt__intent")
-    }
-    # Asked once for the whole book: of hundreds of orders few are being changed.
-    changing = set(OrderIntent.objects.filter(_CHANGING, account=account).values_list("target", flat=True))
+    known = {order.broker_order_id: order for order in BrokerOrder.objects.filter(account=account, trading_day=day)}
+    shown: list[BrokerOrder] = []
     newly_filled = False
     for row in rows:
         order = known.get(row.broker_order_id)
         if order is None:
             if _is_of_an_earlier_day(account, row, day):
                 continue
-            order = _first_seen(account, row, day, now)
+            order = known[row.broker_order_id] = _first_seen(account, row, day, now)
             newly_filled |= row.filled_quantity > 0
         elif changes := _changes(order, row):
             newly_filled |= row.filled_quantity > order.filled_quantity
             _update(order, changes, now)
-        if order.attempt is not None and (order.pk in changing or _ending(order.attempt.intent, order)):
-            follow(order.attempt.intent, order, now)
-    seen = BrokerOrder.objects.filter(
-        account=account, trading_day=day, broker_order_id__in=[row.broker_order_id for row in rows]
-    )
+        shown.append(order)
+    _follow_all(account, shown, day, now)
+    seen = BrokerOrder.objects.filter(pk__in=[order.pk for order in shown])
     seen.update(last_seen_at=now)
-    seen.filter(book_seen_at__isnull=True).update(book_seen_at=now)
-    return newly_filled
+    if any(order.book_seen_at is None for order in shown):
+        seen.filter(book_seen_at__isnull=True).update(book_seen_at=now)
+    return Applied(mirror=list(known.values()), newly_filled=newly_filled)
 
 
 def apply_trades(account: BrokerAccount, fills: Iterable[Fill], now: datetime) -> int:
@@ -240,27 +254,44 @@ def _update(order: BrokerOrder, changes: dict[str, object], now: datetime) -> No
 
 def follow(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:
     """Move a placed intent to where its order ended, and the cancels and changes of that order with it."""
-    if end := _ending(intent, order):
-        _end(intent, end, order.reason or f"the book says {order.broker_status or order.status}", now)
-    _follow_mutations(order, now)
+    _follow_placed(intent, order, now)
+    for mutation in order.mutations.filter(state=IntentState.WORKING):
+        _follow_mutation(mutation, order, now)
 
 
-def _ending(intent: OrderIntent, order: BrokerOrder) -> IntentState | None:
-    """The end that an intent has not come to although its order has."""
+def _follow_all(account: BrokerAccount, orders: list[BrokerOrder], day: date, now: datetime) -> None:
+    """As :func:`follow`, for all orders of a book; reads only the intents that have somewhere to go."""
+    attempts: dict[int, OrderAttempt] = {}
+    if any(order.attempt_id and order.status in _ENDS for order in orders):
+        of_today = OrderAttempt.objects.filter(broker_order__account=account, broker_order__trading_day=day)
+        attempts = of_today.filter(_MAY_END).select_related("intent").in_bulk()
+    working = OrderIntent.objects.filter(account=account, state=IntentState.WORKING, kind__in=_MUTATIONS)
+    mutations: defaultdict[int | None, list[OrderIntent]] = defaultdict(list)
+    for mutation in working.filter(target__trading_day=day):
+        mutations[mutation.target_id].append(mutation)
+    for order in orders:
+        if order.attempt_id in attempts:
+            _follow_placed(attempts[order.attempt_id].intent, order, now)
+        if order.attempt_id is not None:
+            for mutation in mutations[order.pk]:
+                _follow_mutation(mutation, order, now)
+
+
+def _follow_placed(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:
     end = _ENDS.get(OrderStatus(order.status))
-    return end if end is not None and (IntentState(intent.state), end) in TRANSITIONS else None
+    if end is not None and (IntentState(intent.state), end) in TRANSITIONS:
+        _end(intent, end, order.reason or f"the book says {order.broker_status or order.status}", now)
 
 
-def _follow_mutations(order: BrokerOrder, now: datetime) -> None:
+def _follow_mutation(mutation: OrderIntent, order: BrokerOrder, now: datetime) -> None:
     """End the cancel or modify whose effect the book shows, or that came too late."""
-    for mutation in order.mutations.filter(_CHANGING):
-        status = OrderStatus(order.status)
-        if mutation.kind == IntentKind.CANCEL and status is OrderStatus.CANCELLED:
-            _end(mutation, IntentState.DONE, "the book says cancelled", now)
-        elif mutation.kind == IntentKind.MODIFY and shows(order, mutation):
-            _end(mutation, IntentState.DONE, "the book shows the new values", now)
-        elif status.is_terminal:
-            _end(mutation, IntentState.REJECTED, f"too late: the order was {status.lower()} first", now)
+    status = OrderStatus(order.status)
+    if mutation.kind == IntentKind.CANCEL and status is OrderStatus.CANCELLED:
+        _end(mutation, IntentState.DONE, "the book says cancelled", now)
+    elif mutation.kind == IntentKind.MODIFY and shows(order, mutation):
+        _end(mutation, IntentState.DONE, "the book shows the new values", now)
+    elif status.is_terminal:
+        _end(mutation, IntentState.REJECTED, f"too late: the order was {status.lower()} first", now)
 
 
 def shows(order: BrokerOrder, mutation: OrderIntent) -> bool:

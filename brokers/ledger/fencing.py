@@ -73,8 +73,12 @@ def fence(now: datetime) -> list[OrderAttempt]:
     A sender that still lives is killed and judged at the next call. One of another machine is left to it, and
     to a person after a minute.
     """
-    judged = []
-    for attempt in queries.overdue(now):
+    judged: list[OrderAttempt] = []
+    overdue = queries.overdue(now)
+    if not overdue.exists():
+        # As nearly always, and the rows with all that belongs to them are not asked for.
+        return judged
+    for attempt in overdue:
         fate = fate_of(attempt)
         if fate is Fate.DEAD and _declare_unknown(attempt, f"its sender, process {attempt.pid}, is gone", now):
             judged.append(attempt)

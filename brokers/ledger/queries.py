@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -16,14 +17,40 @@ from brokers.models import BrokerAccount, BrokerOrder, HumanDecision, OrderAttem
 AHEAD = timedelta(minutes=1)
 
 
-class Timing(NamedTuple):
-    """When an open question arose: all that it takes to say whether the book is to be read for it."""
+class Question(NamedTuple):
+    """An attempt of something to find out, in the columns that every look at it needs; there may be a thousand."""
 
-    kind: str
+    pk: int
+    outcome: str
+    session_version: int
     armed_at: datetime
     quiet_at: datetime
+    kind: str
+    state: str
+    trading_day: date
+    not_after: datetime
+    exchange: str
+    symbol: str
+    side: str
+    client_tag: str
+    target_id: int | None
+    reduce_only: bool
     #: When its outcome became what it is.
     since: datetime
+    #: A person had it sent again after it was proved absent.
+    is_resent: bool
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody knows yet what became of it, and nobody was asked."""
+        return self.outcome == AttemptOutcome.UNKNOWN and self.state == IntentState.UNKNOWN
+
+
+_OF_ATTEMPT = ("pk", "outcome", "session_version", "armed_at", "quiet_at")
+_OF_INTENT = (
+    *("kind", "state", "trading_day", "not_after", "exchange", "symbol", "side", "client_tag", "target_id"),
+    *("reduce_only", "updated_at"),
+)
 
 
 def intent(intent_id: int) -> OrderIntent:
@@ -64,26 +91,37 @@ def overdue(now: datetime) -> QuerySet[OrderAttempt]:
     )
 
 
-def questions(account: BrokerAccount) -> QuerySet[OrderAttempt]:
-    """The unresolved attempts of an account whose intents nobody was asked about, oldest first."""
-    return _attempts(account).filter(outcome=AttemptOutcome.UNKNOWN, intent__state=IntentState.UNKNOWN)
+def agenda(account: BrokerAccount, day: date) -> list[Question]:
+    """What of an account is open, watched until ``day`` ends, or left over from an earlier day; oldest first."""
+    resent = set(_resent(day).filter(intent__account=account).values_list("attempt", flat=True))
+    ways = Q(intent__state__in=[IntentState.UNKNOWN, IntentState.ABSENT])
+    ways |= Q(intent__state=IntentState.NOT_PLACED, intent__trading_day=day)
+    ways |= Q(intent__state=IntentState.WORKING, intent__trading_day__lt=day)
+    if resent:
+        ways |= Q(pk__in=resent)
+    rows = OrderAttempt.objects.filter(ways, intent__account=account, intent__mode=settings.MODE.value)
+    columns = (*_OF_ATTEMPT, *(f"intent__{name}" for name in _OF_INTENT))
+    found = rows.order_by("armed_at").values_list(*columns)
+    return [Question(*row, row[0] in resent) for row in found]
 
 
-def watched(account: BrokerAccount, day: date) -> QuerySet[OrderAttempt]:
-    """What was proved absent today and is looked for until the day ends, also after a person had it sent again."""
-    return _attempts(account).filter(
-        Q(intent__state__in=[IntentState.ABSENT, IntentState.NOT_PLACED]) | Q(pk__in=_resent(day).values("attempt")),
-        outcome=AttemptOutcome.VOID,
-        intent__kind=IntentKind.PLACE,
-        intent__trading_day=day,
-    )
+def watched(questions: Iterable[Question], day: date) -> list[Question]:
+    """Of an agenda, what was proved absent today and is looked for until the day ends, also after it was sent again."""
+    return [
+        each
+        for each in questions
+        if (each.outcome, each.kind, each.trading_day) == (AttemptOutcome.VOID, IntentKind.PLACE, day)
+        and (each.is_resent or each.state in (IntentState.ABSENT, IntentState.NOT_PLACED))
+    ]
 
 
-def timings(account: BrokerAccount, day: date) -> list[Timing]:
-    """Of every question, and of everything watched; there may be a thousand, and they are looked at every few seconds."""
-    columns = ("intent__kind", "armed_at", "quiet_at", "intent__updated_at")
-    both = (questions(account), watched(account, day))
-    return [Timing(*row) for each in both for row in each.select_related(None).order_by().values_list(*columns)]
+def attempts(account: BrokerAccount, questions: Iterable[Question]) -> list[OrderAttempt]:
+    """The whole rows of some questions, with their intents, oldest first."""
+    rows = OrderAttempt.objects.filter(pk__in=[each.pk for each in questions]).select_related("intent__target")
+    found = list(rows.order_by("armed_at"))
+    for attempt in found:
+        attempt.intent.account = account
+    return found
 
 
 def absent(account: BrokerAccount) -> QuerySet[OrderAttempt]:

@@ -9,7 +9,8 @@ from django.db.models import Q, QuerySet
 
 from brokers.discovery import spec_of
 from brokers.domain.enums import Side
-from brokers.models import BookRead, BrokerOrder, OrderAttempt, PositionSnapshot, TradeFill
+from brokers.ledger.queries import Question
+from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, PositionSnapshot, TradeFill
 from brokers.recovery.reading import place_of
 from brokers.recovery.visibility import SPACING, scaled
 
@@ -31,13 +32,13 @@ def readings_since(account_id: int, moment: datetime) -> list[BookRead]:
     )
 
 
-def controlled_from(attempt: OrderAttempt, mirror: list[BrokerOrder]) -> datetime | None:
+def controlled_from(account: BrokerAccount, exchange: str, mirror: list[BrokerOrder]) -> datetime | None:
     """From when on a complete reading has its positive control: another order known to be there, and shown.
 
     Where the broker keeps a book for each exchange, it is one of the same exchange. None while there is none.
     """
-    by_exchange = spec_of(attempt.intent.account.broker).capabilities.book_by_exchange
-    known = [order.first_seen_at for order in mirror if not by_exchange or order.exchange == attempt.intent.exchange]
+    by_exchange = spec_of(account.broker).capabilities.book_by_exchange
+    known = [order.first_seen_at for order in mirror if not by_exchange or order.exchange == exchange]
     return min(known, default=None)
 
 
@@ -49,21 +50,28 @@ def proof(attempt: OrderAttempt, proof_at: datetime, readings: list[BookRead]) -
     attempt; none of them showed the order, or it would not be UNKNOWN any more. Meanwhile the position in its
     symbol changed by nothing but fills that are known.
     """
-    spaced: list[BookRead] = []
-    for reading in readings:
-        if reading.started_at > proof_at and (
-            not spaced or reading.started_at - spaced[-1].started_at >= scaled(SPACING)
-        ):
-            spaced.append(reading)
-    fresh = [reading for reading in spaced if reading.session_version > attempt.session_version]
-    if len(spaced) < READINGS or not fresh or not _position_is_explained(attempt, spaced):
+    spaced = enough(attempt, proof_at, readings)
+    if not spaced or not _position_is_explained(attempt, spaced):
         return None
+    fresh = [reading for reading in spaced if reading.session_version > attempt.session_version]
     return {
         "readings": [reading.pk for reading in spaced],
         "fresh_reading": fresh[0].pk,
         "waited_until": proof_at.isoformat(),
         "position": [_net(attempt, reading) for reading in spaced],
     }
+
+
+def enough(attempt: OrderAttempt | Question, proof_at: datetime, readings: list[BookRead]) -> list[BookRead]:
+    """The readings that a proof may rest on; empty while they are too few, or none is by a session opened since."""
+    spaced: list[BookRead] = []
+    for reading in readings:
+        if reading.started_at > proof_at and (
+            not spaced or reading.started_at - spaced[-1].started_at >= scaled(SPACING)
+        ):
+            spaced.append(reading)
+    is_fresh = any(reading.session_version > attempt.session_version for reading in spaced)
+    return spaced if is_fresh and len(spaced) >= READINGS else []
 
 
 def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
-from django.db.models import Exists, OuterRef, Q
+from django.conf import settings
+from django.db.models import Exists, OuterRef
 
 from brokers.alerts import raise_alert
 from brokers.calendar import MarketCalendar
@@ -12,6 +14,7 @@ from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Exchange, OrderStatus
 from brokers.domain.order_states import IntentState
 from brokers.ledger import book, queries
+from brokers.ledger.queries import Question
 from brokers.models import Alert, BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent, Severity
 from brokers.recovery import visibility
 from brokers.recovery.answers import ask_person, settle_absent, unless_stale
@@ -34,13 +37,17 @@ def last_ended_day(now: datetime) -> date:
     return today if is_over else today - timedelta(days=1)
 
 
-def alert_overdue(account: BrokerAccount, within: timedelta, now: datetime) -> None:
+def alert_overdue(account: BrokerAccount, questions: list[Question], within: timedelta, now: datetime) -> None:
     """Tell people of what has been unknown for longer than ``within``; at once when it was to reduce a position."""
     since = now - min(within, visibility.usual_bound())
-    late = queries.questions(account).filter(Q(intent__reduce_only=True) | Q(quiet_at__lt=since))
+    late = [each for each in questions if each.reduce_only or each.quiet_at < since]
+    if not late:
+        return
     # Since it became unknown, which it may do again when it is sent again.
     told = Alert.objects.filter(kind="unknown", intent=OuterRef("intent"), first_at__gte=OuterRef("intent__updated_at"))
-    for attempt in late.filter(~Exists(told))[:MOST_ALERTS]:
+    untold = OrderAttempt.objects.filter(~Exists(told), pk__in=[each.pk for each in late]).values_list("pk", flat=True)
+    keys = set(untold[:MOST_ALERTS])
+    for attempt in queries.attempts(account, [each for each in late if each.pk in keys]):
         intent = attempt.intent
         raise_alert(
             "unknown",
@@ -55,27 +62,38 @@ def alert_overdue(account: BrokerAccount, within: timedelta, now: datetime) -> N
         )
 
 
-def ask_in_time(questions: list[OrderAttempt], proofs: dict[int, datetime]) -> None:
+def ask_in_time(account: BrokerAccount, questions: list[Question], proofs: dict[int, datetime]) -> None:
     """Put what is still unknown before a person while something can still be done about it."""
-    now = configured_clock().now()
-    for attempt in questions:
-        if attempt.intent.state == IntentState.UNKNOWN and now > _cut_off(attempt, proofs[attempt.pk]):
+    now, calendar = configured_clock().now(), MarketCalendar(configured_clock())
+    held = lru_cache(calendar.session)
+    over = [
+        each for each in questions if now > _cut_off(held(Exchange(each.exchange), each.trading_day), proofs[each.pk])
+    ]
+    for attempt in queries.attempts(account, over) if over else ():
+        if attempt.intent.state == IntentState.UNKNOWN:
             unless_stale(ask_person, attempt, "the book could not settle it before the end of the session", now)
 
 
-def _cut_off(attempt: OrderAttempt, proof_at: datetime) -> datetime:
+def _cut_off(session: tuple[datetime, datetime] | None, proof_at: datetime) -> datetime:
     """When a question goes to a person at the latest."""
     proved_by = proof_at + visibility.scaled(visibility.PROVING)
-    calendar = MarketCalendar(configured_clock())
-    session = calendar.session(Exchange(attempt.intent.exchange), attempt.intent.trading_day)
     return max(session[1] - BEFORE_CLOSE, proved_by) if session else proved_by
 
 
-def close_what_is_over(account: BrokerAccount, now: datetime) -> None:
-    for attempt in queries.absent(account).filter(intent__not_after__lt=now):
-        unless_stale(lambda each: settle_absent(each.intent, now), attempt)
-    for attempt in queries.left_over(account, trading_day(now)):
-        unless_stale(_end_day, attempt, now)
+def close_what_is_over(account: BrokerAccount, agenda: list[Question], now: datetime) -> bool:
+    """Close what time alone has answered; whether there was anything."""
+    day = trading_day(now)
+    is_late = any(each.state == IntentState.ABSENT and each.not_after < now for each in agenda)
+    is_left_over = any(
+        each.state in (IntentState.UNKNOWN, IntentState.WORKING) and each.trading_day < day for each in agenda
+    )
+    if is_late:
+        for attempt in queries.absent(account).filter(intent__not_after__lt=now):
+            unless_stale(lambda each: settle_absent(each.intent, now), attempt)
+    if is_left_over:
+        for attempt in queries.left_over(account, day):
+            unless_stale(_end_day, attempt, now)
+    return is_late or is_left_over
 
 
 def _end_day(attempt: OrderAttempt, now: datetime) -> None:
@@ -104,4 +122,5 @@ def is_to_be_swept(account: BrokerAccount, last: BookRead | None, now: datetime)
     ended = last_ended_day(now)
     if ended != trading_day(now) or (last is not None and now - last.started_at < SWEEP_EVERY):
         return False
-    return OrderIntent.objects.filter(account=account, state=IntentState.WORKING, trading_day=ended).exists()
+    working = OrderIntent.objects.filter(account=account, state=IntentState.WORKING, mode=settings.MODE.value)
+    return working.filter(trading_day=ended).exists()

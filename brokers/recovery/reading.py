@@ -10,7 +10,6 @@ from operator import attrgetter
 
 from brokers import sessions
 from brokers.alerts import close_alert, raise_alert
-from brokers.clock import trading_day
 from brokers.domain.errors import BrokerError, RateLimited
 from brokers.domain.orders import Order
 from brokers.gateway import BrokerGateway
@@ -45,8 +44,6 @@ def read_book(account: BrokerAccount, gateway: BrokerGateway, *, proving: bool) 
     record = BookRead.objects.create(
         account=account, session_version=session.version if session else 0, started_at=started_at, problem=UNDER_WAY
     )
-    orders = BrokerOrder.objects.filter(account=account, trading_day=trading_day(started_at))
-    known = frozenset(orders.filter(first_seen_at__lt=started_at).values_list("broker_order_id", flat=True))
     try:
         rows = gateway.read(lambda adapter: adapter.fetch_orders(), urgent=True)
     except (RateLimited, sessions.LoginInProgress):
@@ -55,8 +52,9 @@ def read_book(account: BrokerAccount, gateway: BrokerGateway, *, proving: bool) 
     except BrokerError as error:
         _note_failure(record, error, gateway.clock.now())
         return None
-    owed = book.apply_book(account, rows, gateway.clock.now())
+    applied = book.apply_book(account, rows, gateway.clock.now())
     shown = frozenset(row.broker_order_id for row in rows)
+    known = frozenset(order.broker_order_id for order in applied.mirror if order.first_seen_at < started_at)
     problem = _weakness(known, shown)
     if proving and not problem:
         problem = _read_the_rest(record, gateway, shown)
@@ -66,8 +64,8 @@ def read_book(account: BrokerAccount, gateway: BrokerGateway, *, proving: bool) 
     return Reading(
         record=record,
         shown=shown,
-        mirror=list(orders.select_related("attempt")),
-        owes_trades=owed and record.positions is None,
+        mirror=applied.mirror,
+        owes_trades=applied.newly_filled and record.positions is None,
     )
 
 

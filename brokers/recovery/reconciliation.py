@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, Inten
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
 from brokers.ledger import book, fencing, queries
+from brokers.ledger.queries import Question
 from brokers.ledger.settlement import TAG_TAKEN
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
@@ -47,9 +49,12 @@ def recover(broker: str, name: str | None = None) -> None:
     """
     now = configured_clock().now()
     fencing.fence(now)
-    accounts = queries.accounts_in_question(trading_day(now), ended=last_ended_day(now)).filter(broker=broker)
+    if name is not None:
+        accounts = BrokerAccount.objects.filter(broker=broker, name=name)
+    else:
+        accounts = queries.accounts_in_question(trading_day(now), ended=last_ended_day(now)).filter(broker=broker)
     with ExitStack() as turns:
-        for account in accounts if name is None else accounts.filter(name=name):
+        for account in accounts:
             turns.callback(_take_turn, account)
 
 
@@ -79,24 +84,26 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
 
     :raises RateLimited: the account's calls are used up for now; the next turn tries again.
     """
-    close_what_is_over(account, now)
+    day = trading_day(now)
+    agenda = queries.agenda(account, day)
+    if close_what_is_over(account, agenda, now):
+        agenda = queries.agenda(account, day)
     newest = list(BookRead.objects.filter(account=account).order_by("-started_at")[: visibility.ENOUGH])
     within, capabilities = visibility.bound(account, now), spec_of(account.broker).capabilities
-    timings = queries.timings(account, trading_day(now))
-    alert_overdue(account, within, now)
+    questions, watched = [each for each in agenda if each.is_open], queries.watched(agenda, day)
+    alert_overdue(account, questions, within, now)
     if not is_to_be_swept(account, newest[0] if newest else None, now) and not any(
-        visibility.is_due(each, capabilities, within, newest, now) for each in timings
+        visibility.is_due(each, capabilities, within, newest, now) for each in questions + watched
     ):
         return
-    questions = list(queries.questions(account))
-    watched = list(queries.watched(account, trading_day(now)))
-    proofs = {attempt.pk: visibility.proof_from(attempt, within) for attempt in questions + watched}
+    proofs = {each.pk: visibility.proof_from(each, within) for each in questions + watched}
     with ExitStack() as whatever_happens:
         # The broker may not be there to be asked, and a person is asked in time all the same.
-        whatever_happens.callback(ask_in_time, questions, proofs)
+        whatever_happens.callback(ask_in_time, account, questions, proofs)
         gateway = BrokerFactory.get_broker(account.broker, account.name)
-        proving = [each for each in questions if matching.is_place(each) and now > proofs[each.pk]]
-        _freshen(account, gateway, proving)
+        proving = [each for each in questions if each.kind == IntentKind.PLACE and now > proofs[each.pk]]
+        if proving:
+            _freshen(account, gateway, proving)
         reading = read_book(account, gateway, proving=bool(proving))
         if reading is not None:
             _Round(
@@ -119,40 +126,77 @@ class _Round:
     #: From when on a reading says something about an attempt, by its key.
     proofs: dict[int, datetime]
     now: datetime
-    questions: list[OrderAttempt]
+    questions: list[Question]
     readings: list[BookRead] = field(default_factory=list)
     #: The orders whose history was read in this round.
     histories: list[BrokerOrder] = field(default_factory=list)
-    #: Of a thousand questions each looks at the orders that it may be about.
+    #: Nobody's orders by their tag and by their place: of a thousand questions each looks at those it may be about.
     tagged: dict[str, list[BrokerOrder]] = field(default_factory=lambda: defaultdict(list))
     near: dict[Place, list[BrokerOrder]] = field(default_factory=lambda: defaultdict(list))
-    rivals: dict[Place, list[OrderAttempt]] = field(default_factory=lambda: defaultdict(list))
+    orders: dict[int, BrokerOrder] = field(default_factory=dict)
+    rivals: dict[Place, list[OrderAttempt]] = field(default_factory=dict)
     controls: dict[str, datetime | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for order in self.reading.mirror:
-            self.tagged[order.client_tag.partition("-")[0]].append(order)
-            self.near[_place(order)].append(order)
-        for attempt in self.questions:
-            self.rivals[_place(attempt.intent)].append(attempt)
+            self.orders[order.pk] = order
+            if order.attempt_id is None:
+                self.tagged[order.client_tag.partition("-")[0]].append(order)
+                self.near[_place(order)].append(order)
 
-    def judge(self, watched: list[OrderAttempt]) -> None:
-        questions = self.questions
-        if questions:
-            self.readings = absence.readings_since(self.account.pk, min(self.proofs[each.pk] for each in questions))
+    def judge(self, watched: list[Question]) -> None:
+        waited = [self.proofs[each.pk] for each in self.questions if self._has_waited(each)]
+        if waited:
+            self.readings = absence.readings_since(self.account.pk, min(waited))
         with ExitStack() as turns:
             if self.reading.owes_trades:
                 turns.callback(self._read_trades)
-            for attempt in watched:
+            for attempt in self._whole(each for each in watched if self._may_show(each)):
                 turns.callback(unless_stale, self._watch, attempt)
-            for attempt in questions:
+            for attempt in self._whole(each for each in self.questions if self._may_be_answered(each)):
                 judge = self._judge_place if matching.is_place(attempt) else self._judge_mutation
                 turns.callback(unless_stale, judge, attempt)
+
+    # Which of a thousand questions the reading may say something of: only of these the rows are read
+
+    def _whole(self, questions: Iterable[Question]) -> list[OrderAttempt]:
+        chosen = list(questions)
+        return queries.attempts(self.account, chosen) if chosen else []
+
+    def _may_be_answered(self, question: Question) -> bool:
+        if question.kind != IntentKind.PLACE:
+            return question.target_id in self.orders
+        waited = self._has_waited(question)
+        if self.gateway.spec.capabilities.echoes_client_tag:
+            # One without a tag may have lost it in a change.
+            shown = self._may_show(question) or any(not each.client_tag for each in self.near.get(_place(question), ()))
+        else:
+            shown = waited and self._may_show(question)
+        return shown or (waited and bool(self._proving(question)))
+
+    def _may_show(self, question: Question) -> bool:
+        if self.gateway.spec.capabilities.echoes_client_tag:
+            return bool(self.tagged.get(question.client_tag))
+        return bool(self.near.get(_place(question)))
+
+    def _has_waited(self, attempt: Question | OrderAttempt) -> bool:
+        return self.reading.record.started_at > self.proofs[attempt.pk]
+
+    def _proving(self, question: Question) -> list[BookRead]:
+        control_at = self._control_of(question.exchange)
+        if control_at is None:
+            return []
+        return absence.enough(question, max(self.proofs[question.pk], control_at), self.readings)
+
+    def _control_of(self, exchange: str) -> datetime | None:
+        if exchange not in self.controls:
+            self.controls[exchange] = absence.controlled_from(self.account, exchange, self.reading.mirror)
+        return self.controls[exchange]
 
     # An order
 
     def _judge_place(self, attempt: OrderAttempt) -> None:
-        waited = self.reading.record.started_at > self.proofs[attempt.pk]
+        waited = self._has_waited(attempt)
         if matching.echoes_tag(attempt):
             if self._found_by_tag(attempt, self.tagged[attempt.intent.client_tag]):
                 return
@@ -195,10 +239,7 @@ class _Round:
         return True
 
     def _prove_absent(self, attempt: OrderAttempt) -> None:
-        exchange = attempt.intent.exchange
-        if exchange not in self.controls:
-            self.controls[exchange] = absence.controlled_from(attempt, self.reading.mirror)
-        control_at = self.controls[exchange]
+        control_at = self._control_of(attempt.intent.exchange)
         proof = absence.proof(attempt, max(self.proofs[attempt.pk], control_at), self.readings) if control_at else None
         if proof is None:
             return
@@ -216,13 +257,17 @@ class _Round:
 
     def _doubtful(self, attempt: OrderAttempt) -> list[BrokerOrder]:
         place = _place(attempt.intent)
+        if not self.near.get(place):
+            return []
+        if place not in self.rivals:
+            self.rivals[place] = self._whole(each for each in self.questions if _place(each) == place)
         return matching.doubtful(attempt, self.near[place], self.proofs[attempt.pk], self.rivals[place])
 
     # A cancel or a change
 
     def _judge_mutation(self, attempt: OrderAttempt) -> None:
         intent = attempt.intent
-        order = next((each for each in self.reading.mirror if each.pk == intent.target_id), None)
+        order = self.orders.get(intent.target_id or 0)
         if order is None:
             return
         status = OrderStatus(order.status)
@@ -234,7 +279,7 @@ class _Round:
             if self.reading.record.started_at > attempt.quiet_at:
                 declare_absent(attempt, f"the book still shows {order} {status.lower()}", self.now)
                 settle_absent(intent, self.now)
-        elif self.reading.record.started_at > self.proofs[attempt.pk]:
+        elif self._has_waited(attempt):
             self._judge_unchanged(attempt, order)
 
     def _found_effect(self, attempt: OrderAttempt, order: BrokerOrder) -> None:
@@ -285,14 +330,14 @@ class _Round:
         book.apply_trades(self.account, fills, self.now)
 
 
-def _place(row: OrderIntent | BrokerOrder) -> Place:
+def _place(row: OrderIntent | BrokerOrder | Question) -> Place:
     return row.exchange, row.symbol, row.side
 
 
-def _freshen(account: BrokerAccount, gateway: BrokerGateway, proving: list[OrderAttempt]) -> None:
+def _freshen(account: BrokerAccount, gateway: BrokerGateway, proving: list[Question]) -> None:
     """Log in anew once for what is to be proved absent; an old session has been seen to show an old book."""
     session = sessions.current(account, clock=gateway.clock)
-    newest = max((attempt.session_version for attempt in proving), default=-1)
+    newest = max(each.session_version for each in proving)
     if session is None or session.version > newest:
         return
     try:

@@ -13,7 +13,7 @@ from django.conf import settings
 from brokers.clock import IST, trading_day
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.order_states import AttemptOutcome, IntentKind
-from brokers.ledger.queries import Timing
+from brokers.ledger.queries import Question
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt
 
 #: Seconds after an outcome became unknown at which the book is read; then each minute.
@@ -63,14 +63,14 @@ def usual_bound() -> timedelta:
     return scaled(max(settings.VISIBILITY_SECONDS, FLOOR))
 
 
-def proof_from(attempt: OrderAttempt | Timing, account_bound: timedelta) -> datetime:
+def proof_from(attempt: OrderAttempt | Question, account_bound: timedelta) -> datetime:
     """From when on a reading of the book that does not show the order says something."""
     opening = OPENING[0] <= attempt.armed_at.astimezone(IST).time() < OPENING[1]
     return attempt.quiet_at + account_bound * (2 if opening else 1)
 
 
 def is_due(
-    question: Timing,
+    question: Question,
     capabilities: Capabilities,
     account_bound: timedelta,
     readings: Sequence[BookRead],
