@@ -19,15 +19,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 
-from benchmarks import stack
+from benchmarks import stack, unresolved
+
+#: Processes whose CPU is counted together, by what they are.
+Groups = dict[str, list[psutil.Process]]
+#: Those that all brokers share.
+Others = Groups
 
 ACCOUNTS = 20
 LATENCY_ORDERS = 100
-#: Orders between two rings for the open questions, which beat gives each second.
-RING_EVERY = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,11 @@ class Row:
     cpu_ms: dict[str, float]
     latencies_ms: list[float]
 
+    @property
+    def cpu(self) -> float:
+        """Milliseconds an order of all that is ours."""
+        return sum(ms for name, ms in self.cpu_ms.items() if name != "simulators")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -48,6 +55,8 @@ def main() -> None:
     parser.add_argument(
         "--unresolved", type=int, default=0, help="measure one order at a time beside so many unknown ones, and no more"
     )
+    parser.add_argument("--spread", type=int, default=ACCOUNTS, help="accounts that the unknown ones are spread over")
+    parser.add_argument("--pairs", type=int, default=6, help="how often one is measured without and with them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mcube-bench-") as folder:
         base = stack.free_ports(4)
@@ -57,14 +66,22 @@ def main() -> None:
             "MCUBE_REDIS_PORT": str(base),
             "MCUBE_SIMULATOR_PORT": str(base + 1),
             "MCUBE_LOG_LEVEL": "WARNING",
+            # What is lost stays open to the end.
+            "MCUBE_VISIBILITY_SECONDS": "900",
         }
         os.environ.pop("MCUBE_REDIS_URL", None)
-        rows = list(measure(Path(folder), options.orders, options.brokers, options.unresolved))
-    report(rows)
+        if options.unresolved:
+            wanted = unresolved.Wanted(count=options.unresolved, accounts=options.spread, pairs=options.pairs)
+            with brokers_of(Path(folder), options.brokers) as (names, others):
+                unresolved.report([unresolved.measure(name, wanted, Path(folder), others) for name in names])
+        else:
+            with brokers_of(Path(folder), options.brokers) as (names, others):
+                report([row for name in names for row in measure(name, options.orders, Path(folder), others)])
 
 
-def measure(home: Path, orders: int, brokers: list[str] | None, unresolved: int) -> Iterator[Row]:
-    """Start the stack once, then measure broker by broker, with one and with two worker processes."""
+@contextmanager
+def brokers_of(home: Path, wanted: list[str] | None) -> Iterator[tuple[list[str], Others]]:
+    """A stack without workers; the names of the brokers to measure, and its processes."""
     import django
 
     django.setup()
@@ -81,30 +98,26 @@ def measure(home: Path, orders: int, brokers: list[str] | None, unresolved: int)
             folder=home, port=port, password=secrets.redis_url(settings.ENV).split(":")[2].split("@")[0]
         )
     )
-    simulator_log = home / "simulator.log"
+    log = home / "simulator.log"
+    simulators = (*processes.simulators(home=home, port=settings.ENV.simulator_port), "--unlimited")
     with ExitStack() as running:
-        valkey = running.enter_context(
-            stack.process(processes.valkey(configuration=configuration), home / "valkey.log")
-        )
+        valkey = processes.valkey(configuration=configuration)
+        queue = running.enter_context(stack.process(valkey, home / "valkey.log"))
         call_command("migrate", verbosity=0)
         market_time.settle()
-        simulators = running.enter_context(
-            stack.process(
-                (*processes.simulators(home=home, port=settings.ENV.simulator_port), "--unlimited"), simulator_log
-            )
-        )
-        stack.until(lambda: stack.ready_line(simulator_log), "the simulators' start")
+        exchange = running.enter_context(stack.process(simulators, log))
+        stack.until(lambda: stack.ready_line(log), "the simulators' start")
         # Ticks, lots and freeze quantities come from several masters, so that every broker is prepared.
         for broker in specs():
             prepare(broker)
-        for broker in brokers or list(specs()):
-            for slots in (2,) if unresolved else (1, 2):
-                with worker(broker, slots, home) as pool:
-                    groups = groups_of(pool, valkey, simulators)
-                    if unresolved:
-                        yield from beside_unresolved(broker, unresolved, groups)
-                    else:
-                        yield from runs(broker, slots, orders, groups)
+        yield wanted or list(specs()), {"queue": [queue], "simulators": [exchange]}
+
+
+def measure(broker: str, orders: int, home: Path, others: Others) -> Iterator[Row]:
+    """One broker, with one and with two worker processes."""
+    for slots in (1, 2):
+        with worker(broker, slots, home) as pool:
+            yield from runs(broker, slots, orders, groups_of(pool, others))
 
 
 def prepare(broker: str) -> None:
@@ -143,20 +156,13 @@ def worker(broker: str, slots: int, home: Path) -> Iterator[psutil.Process]:
         yield pool
 
 
-def groups_of(
-    pool: psutil.Process, valkey: psutil.Process, simulators: psutil.Process
-) -> dict[str, list[psutil.Process]]:
+def groups_of(pool: psutil.Process, others: Others) -> Groups:
     """The processes whose CPU is counted together."""
-    return {
-        "client": [psutil.Process()],
-        "worker": [pool],
-        "queue": [valkey],
-        "database": stack.postgres_processes() if on_postgresql() else [],
-        "simulators": [simulators],
-    }
+    database = stack.postgres_processes() if on_postgresql() else []
+    return {"client": [psutil.Process()], "worker": [pool], "database": database, **others}
 
 
-def runs(broker: str, slots: int, orders: int, groups: dict[str, list[psutil.Process]]) -> Iterator[Row]:
+def runs(broker: str, slots: int, orders: int, groups: Groups) -> Iterator[Row]:
     from benchmarks.noop import noop
 
     name = f"{broker}, {slots} worker process{'es' if slots > 1 else ''}"
@@ -184,54 +190,31 @@ def runs(broker: str, slots: int, orders: int, groups: dict[str, list[psutil.Pro
     )
 
 
-def one_at_a_time(what: str, broker: str, groups: dict[str, list[psutil.Process]]) -> Row:
+def one_at_a_time(what: str, broker: str, groups: Groups, orders: int = LATENCY_ORDERS) -> Row:
     """Each order is placed when the one before has its outcome; the open questions have their turns meanwhile."""
+    from mcube.schedule import TABLE
     from tasks.reconciliation import schedule
 
+    ring_seconds = next(entry.every for entry in TABLE if entry.task == schedule.name) or 0
     keys: list[str] = []
     with counted(groups) as cpu:
         started = time.perf_counter()
-        for number in range(LATENCY_ORDERS):
-            if number % RING_EVERY == 0:
+        rung_at = float("-inf")
+        for number in range(orders):
+            if time.perf_counter() - rung_at >= ring_seconds:
+                rung_at = time.perf_counter()
                 schedule()
             keys.append(place(broker, number))
             settled(keys[-1:])
         seconds = time.perf_counter() - started
-    return Row(
-        what=what,
-        orders=LATENCY_ORDERS,
-        seconds=seconds,
-        cpu_ms=per(cpu, LATENCY_ORDERS),
-        latencies_ms=latencies(keys),
-    )
+    return Row(what=what, orders=orders, seconds=seconds, cpu_ms=per(cpu, orders), latencies_ms=latencies(keys))
 
 
-def beside_unresolved(broker: str, count: int, groups: dict[str, list[psutil.Process]]) -> Iterator[Row]:
-    """Latency without and with ``count`` orders of another share whose answer was lost."""
-    from django.conf import settings
-
-    from brokers.models import OrderIntent
-
-    yield one_at_a_time(f"{broker}: nothing unresolved", broker, groups)
-    faults = f"{settings.BROKER_URLS[broker]}/_sim/faults"
-    drop = {"endpoint": "place", "kind": "drop", "when": "before", "count": 0}
-    httpx.post(faults, json=drop, trust_env=False).raise_for_status()
-    for number in range(count):
-        place(broker, number, symbol="INFY", price=f"{1350 + number % 1000 / 10:.1f}")
-    unknown = OrderIntent.objects.filter(account__broker=broker, symbol="INFY", state="UNKNOWN")
-    stack.until(lambda: unknown.count() == count, f"the loss of {count} answers", seconds=count * 0.2 + 60)
-    httpx.delete(faults, trust_env=False).raise_for_status()
-    row = one_at_a_time(f"{broker}: {count:,} unresolved", broker, groups)
-    if unknown.count() < count:
-        raise SystemExit(f"Only {unknown.count()} of {count} orders were unresolved to the end.")
-    yield row
-
-
-def place(broker: str, number: int, *, symbol: str = "RELIANCE", price: str = "") -> str:
+def place(broker: str, number: int, *, symbol: str = "RELIANCE", price: str = "", accounts: int = ACCOUNTS) -> str:
     """Enqueue one limit order on the next account; returns its client order id."""
     from tasks.orders import place_order
 
-    account = number % ACCOUNTS + 1
+    account = number % accounts + 1
     key = uuid.uuid4().hex
     place_order.delay(
         broker=broker,
@@ -293,7 +276,7 @@ def on_postgresql() -> bool:
 
 
 @contextmanager
-def counted(groups: dict[str, list[psutil.Process]]) -> Iterator[dict[str, float]]:
+def counted(groups: Groups) -> Iterator[dict[str, float]]:
     """CPU seconds of each group over the block."""
     before = {name: stack.cpu_seconds(*members) for name, members in groups.items()}
     used: dict[str, float] = {}
@@ -317,14 +300,13 @@ def report(rows: list[Row]) -> None:
     for column in ("run", "orders/s", "p50 ms", "p99 ms", "CPU", "client", "worker", "queue", "database", "simulators"):
         table.add_column(column, justify="left" if column == "run" else "right")
     for row in rows:
-        ours = sum(ms for name, ms in row.cpu_ms.items() if name != "simulators")
         quantiles = statistics.quantiles(row.latencies_ms, n=100) if len(row.latencies_ms) > 1 else None
         table.add_row(
             row.what,
             f"{row.orders / row.seconds:.0f}",
             f"{quantiles[49]:.1f}" if quantiles else "",
             f"{quantiles[98]:.1f}" if quantiles else "",
-            f"{ours:.1f}",
+            f"{row.cpu:.1f}",
             *(f"{row.cpu_ms[name]:.1f}" for name in ("client", "worker", "queue", "database", "simulators")),
         )
     Console(width=160).print(table)
