@@ -201,7 +201,8 @@ class BrokerGateway(GatewayReads):
         client_order_id: str | None = None,
         strategy: str = "",
     ) -> str:
-        from brokers.ledger import operations, outcome
+        from brokers import outcome
+        from brokers.ledger import operations
 
         _refuse_open_transaction()
         intent = operations.record_place(
@@ -232,7 +233,8 @@ class BrokerGateway(GatewayReads):
         order_type: str | None = None,
         client_order_id: str | None = None,
     ) -> str:
-        from brokers.ledger import operations, outcome
+        from brokers import outcome
+        from brokers.ledger import operations
 
         _refuse_open_transaction()
         intent = operations.record_modify(
@@ -248,7 +250,8 @@ class BrokerGateway(GatewayReads):
         return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
 
     def cancel_order(self, order_id: str) -> bool:
-        from brokers.ledger import operations, outcome, queries
+        from brokers import outcome
+        from brokers.ledger import operations, queries
 
         _refuse_open_transaction()
         order = queries.broker_order(self.account.pk, order_id, trading_day(self.clock.now()))

@@ -26,9 +26,9 @@ from brokers.discovery import spec_of
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import OPEN_QUESTIONS, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.redaction import scrub
-from brokers.ledger import fencing, queries
+from brokers.ledger import queries
 from brokers.models import OrderAttempt, OrderIntent
-from brokers.recovery import decisions
+from brokers.recovery import decisions, fencing
 
 PERMISSION = "brokers.decide_order"
 #: Questions on one page, the gravest; the count says how many there are.

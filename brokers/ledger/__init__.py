@@ -1,5 +1,5 @@
 """The ledger: every order is recorded before it is sent, sent at most once, and never forgotten.
 
-``operations`` records and withdraws, ``delivery`` sends, ``book`` follows what the broker says,
+``operations`` records and withdraws, ``delivery`` sends and ``settlement`` writes what is proven, ``book`` follows what the broker says,
 ``queries`` reads; ``brokers.recovery`` finds out what got lost. Nothing else changes the ledger's tables.
 """

@@ -12,7 +12,6 @@ from operator import or_
 from django.db import transaction
 from django.db.models import Q
 
-from brokers.alerts import raise_alert
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import TRANSITIONS, Actor, AttemptOutcome, IntentKind, IntentState
@@ -20,8 +19,8 @@ from brokers.domain.orders import Fill, Order
 from brokers.factory import BrokerFactory
 from brokers.ledger.identity import looks_like_ours
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import BrokerAccount, BrokerOrder, KillSwitch, OrderAttempt, OrderIntent, Scope, Severity, TradeFill
-from brokers.risk.switches import set_switch
+from brokers.models import BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent, TradeFill
+from brokers.risk import strangers
 
 _ENDS = {
     OrderStatus.FILLED: IntentState.FILLED,
@@ -147,57 +146,10 @@ def _first_seen(account: BrokerAccount, row: Order, day: date, now: datetime) ->
             account, row, day, now, BrokerOrder.Origin.SUSPECT if ours else BrokerOrder.Origin.EXTERNAL
         )
         if is_new and ours:
-            _check_tag(order, tag, known, now)
+            strangers.check_tag(order, tag, is_known=known, at=now)
         elif is_new and account.manual_trading == BrokerAccount.ManualTrading.NONE:
-            _tell_of_stranger(order, now)
+            strangers.tell(order, at=now)
     return order
-
-
-def _tell_of_stranger(order: BrokerOrder, now: datetime) -> None:
-    """Where nobody trades by hand, an order that is nobody's may be one of ours that the broker made twice."""
-    may_be_one_of_ours = OrderAttempt.objects.filter(
-        intent__state__in=[IntentState.ARMED, IntentState.UNKNOWN],
-        intent__account=order.account,
-        intent__symbol=order.symbol,
-    )
-    if may_be_one_of_ours.exists():
-        return
-    raise_alert(
-        "unexplained_order",
-        f"{order.account_id}:{order.trading_day}:{order}",
-        severity=Severity.WARNING,
-        happened=f"Order {order} of {order.account}, {order.side} {order.quantity} {order.symbol}, was sent by nobody here.",
-        meaning="Nobody is said to trade there by hand, so the broker may have made one order twice.",
-        to_do="Look at it in the broker's own app and cancel it if it is too much; where people trade too, say so on "
-        "the account's page.",
-        at=now,
-        account=order.account,
-    )
-
-
-def _check_tag(order: BrokerOrder, tag: str, known: bool, now: datetime) -> None:
-    """Halt the account when an order cannot be what this ledger sent."""
-    same = BrokerOrder.objects.filter(account=order.account, trading_day=order.trading_day, client_tag__startswith=tag)
-    other = same.exclude(pk=order.pk).first()
-    if not known:
-        happened = f"Order {order} of {order.account} carries the tag {tag} of mcube, and the ledger does not know it."
-        meaning = "The ledger is older than the orders, e.g. restored from a copy, or another installation trades here."
-    elif other is not None:
-        happened = f"Orders {other} and {order} of {order.account} carry the same tag {tag}."
-        meaning = "The broker has one order twice, or somebody sent it past the ledger."
-    else:
-        return
-    set_switch(Scope.ACCOUNT, str(order.account), KillSwitch.State.HALTED, by="mcube", reason=happened, at=now)
-    raise_alert(
-        "suspect_order",
-        f"{order.account_id}:{order.trading_day}:{order}",
-        severity=Severity.CRITICAL,
-        happened=happened,
-        meaning=f"{meaning} The account is halted: only cancels are sent.",
-        to_do="Compare the broker's own app with the ledger, cancel there what is too much, then resume the account.",
-        at=now,
-        account=order.account,
-    )
 
 
 def _mirror(account: BrokerAccount, row: Order, day: date, now: datetime, origin: str) -> tuple[BrokerOrder, bool]:

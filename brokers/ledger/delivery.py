@@ -33,7 +33,7 @@ from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, Inten
 from brokers.domain.orders import CancelRequest
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
-from brokers.ledger import fencing, queries
+from brokers.ledger import queries, sender
 from brokers.ledger.operations import lapse
 from brokers.ledger.settlement import SESSION_REFUSED, TRY_AGAIN, acked, classify, interrupted, settle
 from brokers.ledger.transitions import StaleIntent, move
@@ -135,7 +135,7 @@ def _arm(
     :raises OrderDenied: it does not go together with what is open, or a kill switch was set meanwhile.
     """
     price = operation.limit_price if not isinstance(operation, CancelRequest) else None
-    sender = fencing.this_process()
+    armed_by = sender.this_process()
     try:
         with transaction.atomic(durable=True):
             now, kill_epoch = gate.check_while_arming(intent, clearance, now)
@@ -155,10 +155,10 @@ def _arm(
                 intent=intent,
                 number=number,
                 match_key=_match_key(intent, price),
-                host=sender.host,
-                boot_id=sender.boot_id,
-                pid=sender.pid,
-                pid_start=sender.pid_start,
+                host=armed_by.host,
+                boot_id=armed_by.boot_id,
+                pid=armed_by.pid,
+                pid_start=armed_by.pid_start,
                 session_version=session_version,
                 armed_at=now,
                 send_deadline_at=now + timedelta(seconds=SEND_SECONDS),
@@ -202,7 +202,7 @@ def _send(
             raise NotSent(f"{intent} was not sent: its time had run out by {intent.not_after.isoformat()}.")
 
     with (
-        fencing.sending(attempt),
+        sender.sending(attempt.pk),
         gateway.sending(before_first_byte=last_gate, total_seconds=ANSWER_SECONDS) as trace,
     ):
         try:

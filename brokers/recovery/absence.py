@@ -9,8 +9,8 @@ from django.db.models import Q, QuerySet
 
 from brokers.discovery import spec_of
 from brokers.domain.enums import Side
-from brokers.ledger.queries import Question
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, PositionSnapshot, TradeFill
+from brokers.recovery.agenda import Question
 from brokers.recovery.reading import place_of
 from brokers.recovery.visibility import SPACING, scaled
 

@@ -13,10 +13,10 @@ from brokers.calendar import MarketCalendar
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Exchange, OrderStatus
 from brokers.domain.order_states import IntentState
-from brokers.ledger import book, queries
-from brokers.ledger.queries import Question
+from brokers.ledger import book
 from brokers.models import Alert, BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent, Severity
-from brokers.recovery import visibility
+from brokers.recovery import agenda, visibility
+from brokers.recovery.agenda import Question
 from brokers.recovery.answers import ask_person, settle_absent, unless_stale
 
 #: A person is asked this long before the session ends at the latest.
@@ -47,7 +47,7 @@ def alert_overdue(account: BrokerAccount, questions: list[Question], within: tim
     told = Alert.objects.filter(kind="unknown", intent=OuterRef("intent"), first_at__gte=OuterRef("intent__updated_at"))
     untold = OrderAttempt.objects.filter(~Exists(told), pk__in=[each.pk for each in late]).values_list("pk", flat=True)
     keys = set(untold[:MOST_ALERTS])
-    for attempt in queries.attempts(account, [each for each in late if each.pk in keys]):
+    for attempt in agenda.attempts(account, [each for each in late if each.pk in keys]):
         intent = attempt.intent
         raise_alert(
             "unknown",
@@ -69,7 +69,7 @@ def ask_in_time(account: BrokerAccount, questions: list[Question], proofs: dict[
     over = [
         each for each in questions if now > _cut_off(held(Exchange(each.exchange), each.trading_day), proofs[each.pk])
     ]
-    for attempt in queries.attempts(account, over) if over else ():
+    for attempt in agenda.attempts(account, over) if over else ():
         if attempt.intent.state == IntentState.UNKNOWN:
             unless_stale(ask_person, attempt, "the book could not settle it before the end of the session", now)
 
@@ -80,18 +80,18 @@ def _cut_off(session: tuple[datetime, datetime] | None, proof_at: datetime) -> d
     return max(session[1] - BEFORE_CLOSE, proved_by) if session else proved_by
 
 
-def close_what_is_over(account: BrokerAccount, agenda: list[Question], now: datetime) -> bool:
+def close_what_is_over(account: BrokerAccount, questions: list[Question], now: datetime) -> bool:
     """Close what time alone has answered; whether there was anything."""
     day = trading_day(now)
-    is_late = any(each.state == IntentState.ABSENT and each.not_after < now for each in agenda)
+    is_late = any(each.state == IntentState.ABSENT and each.not_after < now for each in questions)
     is_left_over = any(
-        each.state in (IntentState.UNKNOWN, IntentState.WORKING) and each.trading_day < day for each in agenda
+        each.state in (IntentState.UNKNOWN, IntentState.WORKING) and each.trading_day < day for each in questions
     )
     if is_late:
-        for attempt in queries.absent(account).filter(intent__not_after__lt=now):
+        for attempt in agenda.absent(account).filter(intent__not_after__lt=now):
             unless_stale(lambda each: settle_absent(each.intent, now), attempt)
     if is_left_over:
-        for attempt in queries.left_over(account, day):
+        for attempt in agenda.left_over(account, day):
             unless_stale(_end_day, attempt, now)
     return is_late or is_left_over
 

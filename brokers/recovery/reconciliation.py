@@ -24,12 +24,12 @@ from brokers.domain.errors import BrokerError, CredentialsNotFound, RateLimited,
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
-from brokers.ledger import book, fencing, queries
-from brokers.ledger.queries import Question
+from brokers.ledger import book, queries
 from brokers.ledger.settlement import TAG_TAKEN
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
-from brokers.recovery import absence, matching, visibility
+from brokers.recovery import absence, agenda, fencing, matching, visibility
+from brokers.recovery.agenda import Question
 from brokers.recovery.answers import alert_twice, ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue, ask_in_time, close_what_is_over, is_to_be_swept, last_ended_day
 from brokers.recovery.reading import Reading, alert_blind, read_book
@@ -52,7 +52,7 @@ def recover(broker: str, name: str | None = None) -> None:
     if name is not None:
         accounts = BrokerAccount.objects.filter(broker=broker, name=name)
     else:
-        accounts = queries.accounts_in_question(trading_day(now), ended=last_ended_day(now)).filter(broker=broker)
+        accounts = agenda.accounts_in_question(trading_day(now), ended=last_ended_day(now)).filter(broker=broker)
     with ExitStack() as turns:
         for account in accounts:
             turns.callback(_take_turn, account)
@@ -63,7 +63,7 @@ def accounts_to_recover(now: datetime) -> list[tuple[str, str]]:
 
     In another order each second: where not all get their turn in time, it is not always the same that get none.
     """
-    accounts = queries.accounts_in_question(trading_day(now), ended=last_ended_day(now))
+    accounts = agenda.accounts_in_question(trading_day(now), ended=last_ended_day(now))
     overdue = queries.overdue(now).order_by().values_list("intent__account__broker", "intent__account__name")
     found = {*accounts.order_by().values_list("broker", "name"), *overdue}
     return sorted(found, key=lambda account: crc32(f"{int(now.timestamp())} {account}".encode()))
@@ -85,12 +85,12 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
     :raises RateLimited: the account's calls are used up for now; the next turn tries again.
     """
     day = trading_day(now)
-    agenda = queries.agenda(account, day)
-    if close_what_is_over(account, agenda, now):
-        agenda = queries.agenda(account, day)
+    found = agenda.of(account, day)
+    if close_what_is_over(account, found, now):
+        found = agenda.of(account, day)
     newest = list(BookRead.objects.filter(account=account).order_by("-started_at")[: visibility.ENOUGH])
     within, capabilities = visibility.bound(account, now), spec_of(account.broker).capabilities
-    questions, watched = [each for each in agenda if each.is_open], queries.watched(agenda, day)
+    questions, watched = [each for each in found if each.is_open], agenda.watched(found, day)
     alert_overdue(account, questions, within, now)
     if not is_to_be_swept(account, newest[0] if newest else None, now) and not any(
         visibility.is_due(each, capabilities, within, newest, now) for each in questions + watched
@@ -161,7 +161,7 @@ class _Round:
 
     def _whole(self, questions: Iterable[Question]) -> list[OrderAttempt]:
         chosen = list(questions)
-        return queries.attempts(self.account, chosen) if chosen else []
+        return agenda.attempts(self.account, chosen) if chosen else []
 
     def _may_be_answered(self, question: Question) -> bool:
         if question.kind != IntentKind.PLACE:

@@ -13,8 +13,8 @@ from django.conf import settings
 from brokers.clock import IST, trading_day
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.order_states import AttemptOutcome, IntentKind
-from brokers.ledger.queries import Question
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt
+from brokers.recovery.agenda import Question
 
 #: Seconds after an outcome became unknown at which the book is read; then each minute.
 LADDER = (1, 2, 4, 8, 15, 30, 60, 90, 120, 180)

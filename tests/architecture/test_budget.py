@@ -10,6 +10,8 @@ from tests.architecture.sources import production_sources
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
 MEDIAN_FUNCTION, NINTH_DECILE_FUNCTION = 10, 30
+#: Lines of the folder that every order's safety rests on, so that a person can read it in an hour.
+LEDGER_LINES = 1500
 #: Broad handlers in all of the code; each re-raises or translates with ``from``.
 BROAD_HANDLERS = 3
 
@@ -38,6 +40,11 @@ def handlers() -> list[tuple[str, ast.ExceptHandler]]:
 def test_no_file_is_too_long() -> None:
     long = {str(source.path): source.lines for source in production_sources() if source.lines > LONGEST_FILE}
     assert not long
+
+
+def test_the_ledger_can_be_read_in_one_go() -> None:
+    lines = sum(source.lines for source in production_sources() if "brokers/ledger/" in source.path.as_posix())
+    assert 0 < lines <= LEDGER_LINES
 
 
 def test_no_function_is_too_long() -> None:

@@ -341,8 +341,8 @@ def _write(saboteur: Saboteur, sending: Sending, stream: Any, buffer: bytes, wri
 
 
 def _keeper_seams(saboteur: Saboteur) -> None:
-    from brokers.ledger import book, fencing, operations
-    from brokers.recovery import matching, reconciliation
+    from brokers.ledger import book, operations
+    from brokers.recovery import fencing, matching, reconciliation
 
     def around(before: str, after: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         def make(original: Callable[..., Any]) -> Callable[..., Any]:

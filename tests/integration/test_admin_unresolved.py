@@ -18,9 +18,10 @@ from brokers.clock import configured_clock
 from brokers.discovery import spec_of, specs
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.factory import BrokerFactory
-from brokers.ledger.fencing import fence, this_process
+from brokers.ledger.sender import this_process
 from brokers.models import Alert, BrokerAccount, BrokerOrder, HumanDecision, OrderAttempt, OrderIntent
 from brokers.recovery.answers import ask_person
+from brokers.recovery.fencing import fence
 from tests.integration.test_ledger import Desk
 from tests.integration.test_reconciliation import MUST_SHOW_SECONDS, look, lose
 from tests.support import scripted_broker

@@ -18,11 +18,11 @@ from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentState
 from brokers.domain.orders import OrderAck
 from brokers.factory import BrokerFactory
-from brokers.ledger import delivery, fencing
+from brokers.ledger import delivery, sender
 from brokers.ledger.delivery import deliver
 from brokers.ledger.settlement import Settlement, settle
 from brokers.models import Alert, HumanDecision, OrderAttempt, OrderIntent
-from brokers.recovery import answers
+from brokers.recovery import answers, fencing
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
 from tests.support.scripted_broker import ScriptedAdapter
@@ -74,7 +74,7 @@ def sent_by(attempt: OrderAttempt, **sender: object) -> None:
 
 
 def sent_by_child(attempt: OrderAttempt, child: Child) -> None:
-    sent_by(attempt, pid=child.pid, pid_start=fencing.started(child.pid))
+    sent_by(attempt, pid=child.pid, pid_start=sender.started(child.pid))
 
 
 def fence() -> list[OrderAttempt]:
@@ -124,7 +124,7 @@ def test_a_sender_that_overran_is_killed_before_its_order_is_judged(
 
 
 def test_a_process_that_got_the_number_of_a_dead_sender_is_not_touched(armed: OrderAttempt, child: Child) -> None:
-    sent_by(armed, pid=child.pid, pid_start=(fencing.started(child.pid) or 0) - 1)
+    sent_by(armed, pid=child.pid, pid_start=(sender.started(child.pid) or 0) - 1)
     assert fence() == [armed]
     assert child.poll() is None
 
@@ -144,7 +144,7 @@ def test_a_sender_in_a_container_that_was_replaced_is_dead(armed: OrderAttempt, 
 
 
 def test_the_sender_s_own_process_judges_what_it_is_no_longer_sending(armed: OrderAttempt) -> None:
-    with fencing.sending(armed):
+    with sender.sending(armed.pk):
         assert fence() == []
     assert fence() == [armed]
 

@@ -55,7 +55,7 @@ from brokers.domain.order_states import (
 )
 from brokers.domain.orders import CancelRequest, OrderRequest
 from brokers.factory import BrokerFactory
-from brokers.ledger import book, delivery, fencing, operations, settlement
+from brokers.ledger import book, delivery, operations, settlement
 from brokers.models import (
     Alert,
     BrokerAccount,
@@ -66,7 +66,7 @@ from brokers.models import (
     OrderIntent,
     Scope,
 )
-from brokers.recovery import answers, decisions, matching, reconciliation
+from brokers.recovery import answers, decisions, fencing, matching, reconciliation
 from brokers.risk import quotes, switches
 from tests.support import scripted_broker
 from tests.support.machine_broker import BOOK_FAULTS, DELAYS, WIRE_FAULTS, MachineBroker, Request, Truth
@@ -78,8 +78,8 @@ STEPS = int(os.environ.get("STEPS", "30"))
 SHRINKS = bool(os.environ.get("SHRINK"))
 #: Modules whose changes of an intent are seams: a process may die just before and just after each.
 MOVERS: tuple[ModuleType, ...] = (
-    *(approval, book, delivery, fencing, operations, settlement),
-    *(answers, decisions, matching, reconciliation),
+    *(approval, book, delivery, operations, settlement),
+    *(answers, decisions, fencing, matching, reconciliation),
 )
 #: The ledger says that the broker has no such order.
 SAYS_NOT = UNSENT_STATES | {

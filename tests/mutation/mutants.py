@@ -113,7 +113,7 @@ MUTANTS = [
     ),
     Mutant(
         name="skip the fence",
-        module="brokers.ledger.fencing",
+        module="brokers.recovery.fencing",
         old="fate is Fate.DEAD and _declare_unknown",
         new="fate is not Fate.ELSEWHERE and _declare_unknown",
         test="tests/integration/test_fencing.py::test_a_sender_that_overran_is_killed_before_its_order_is_judged[stopped]",

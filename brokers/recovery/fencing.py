@@ -8,41 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
-from pathlib import Path
 
-import psutil
 from django.db import transaction
 
 from brokers.alerts import raise_alert
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentState
-from brokers.ledger import queries
+from brokers.ledger import queries, sender
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import HumanDecision, OrderAttempt, Severity
 
 #: How long an attempt of another machine is left to that machine before a person is asked.
 ELSEWHERE_PATIENCE = timedelta(minutes=1)
-
-#: Attempts that this process is sending now.
-_under_way: set[int] = set()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sender:
-    #: The host's name and its space of process ids, since those of a container mean nothing outside it.
-    host: str
-    #: Changes with every boot of the machine.
-    boot_id: str
-    pid: int
-    #: When that process started: clock ticks since boot, or milliseconds since the epoch without /proc.
-    pid_start: int
 
 
 class Fate(StrEnum):
@@ -50,21 +29,6 @@ class Fate(StrEnum):
     ALIVE = "alive"
     #: Nobody here can tell.
     ELSEWHERE = "elsewhere"
-
-
-def this_process() -> Sender:
-    """The running process; asked again after a fork, it answers for the child."""
-    return _sender(os.getpid())
-
-
-@contextmanager
-def sending(attempt: OrderAttempt) -> Iterator[None]:
-    """Around the sending of an attempt: inside, its own process takes it for alive."""
-    _under_way.add(attempt.pk)
-    try:
-        yield
-    finally:
-        _under_way.discard(attempt.pk)
 
 
 def fence(now: datetime) -> list[OrderAttempt]:
@@ -91,7 +55,7 @@ def fence(now: datetime) -> list[OrderAttempt]:
 
 def fate_of(attempt: OrderAttempt) -> Fate:
     """Whether the process that armed an attempt can still write."""
-    here = this_process()
+    here = sender.this_process()
     if attempt.host != here.host:
         # The same name in another space of process ids is a container that was replaced.
         same_name = attempt.host.partition("/")[0] == here.host.partition("/")[0]
@@ -99,8 +63,8 @@ def fate_of(attempt: OrderAttempt) -> Fate:
     if attempt.boot_id != here.boot_id:
         return Fate.DEAD
     if (attempt.pid, attempt.pid_start) == (here.pid, here.pid_start):
-        return Fate.ALIVE if attempt.pk in _under_way else Fate.DEAD
-    return Fate.ALIVE if started(attempt.pid) == attempt.pid_start else Fate.DEAD
+        return Fate.ALIVE if sender.is_sending(attempt.pk) else Fate.DEAD
+    return Fate.ALIVE if sender.started(attempt.pid) == attempt.pid_start else Fate.DEAD
 
 
 def declare_dead(attempt: OrderAttempt, *, by: str, reason: str, at: datetime) -> None:
@@ -120,24 +84,9 @@ def declare_dead(attempt: OrderAttempt, *, by: str, reason: str, at: datetime) -
             raise OrderDenied(f"{attempt} was judged meanwhile; look at it again.")
 
 
-def started(pid: int) -> int | None:
-    """When a process started, as in :class:`Sender`; None when there is none, or only what its parent has not reaped."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else int(fields[19])
-    except (FileNotFoundError, ProcessLookupError):
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else int(process.create_time() * 1000)
-    except psutil.NoSuchProcess:
-        return None
-
-
 def _kill(attempt: OrderAttempt, now: datetime) -> None:
     """End a sender that overran, after another look at who it is."""
-    if attempt.pid == os.getpid() or started(attempt.pid) != attempt.pid_start:
+    if attempt.pid == os.getpid() or sender.started(attempt.pid) != attempt.pid_start:
         return
     try:
         os.kill(attempt.pid, signal.SIGKILL)
@@ -174,13 +123,3 @@ def _ask_person(attempt: OrderAttempt, where: str, now: datetime) -> None:
         account=attempt.intent.account,
         intent=attempt.intent,
     )
-
-
-@lru_cache(maxsize=4)
-def _sender(pid: int) -> Sender:
-    try:
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    except OSError:
-        boot_id, space = str(int(psutil.boot_time())), ""
-    return Sender(host=f"{socket.gethostname()[:48]}/{space}", boot_id=boot_id, pid=pid, pid_start=started(pid) or 0)

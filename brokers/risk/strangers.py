@@ -1,0 +1,57 @@
+"""Orders of a broker's book that this ledger did not send: people are told, and trading stops where it cannot be right."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from brokers.alerts import raise_alert
+from brokers.domain.order_states import IntentState
+from brokers.models import BrokerOrder, KillSwitch, OrderAttempt, Scope, Severity
+from brokers.risk.switches import set_switch
+
+
+def tell(order: BrokerOrder, *, at: datetime) -> None:
+    """Where nobody trades by hand, an order that is nobody's may be one of ours that the broker made twice."""
+    may_be_one_of_ours = OrderAttempt.objects.filter(
+        intent__state__in=[IntentState.ARMED, IntentState.UNKNOWN],
+        intent__account=order.account,
+        intent__symbol=order.symbol,
+    )
+    if may_be_one_of_ours.exists():
+        return
+    raise_alert(
+        "unexplained_order",
+        f"{order.account_id}:{order.trading_day}:{order}",
+        severity=Severity.WARNING,
+        happened=f"Order {order} of {order.account}, {order.side} {order.quantity} {order.symbol}, was sent by nobody here.",
+        meaning="Nobody is said to trade there by hand, so the broker may have made one order twice.",
+        to_do="Look at it in the broker's own app and cancel it if it is too much; where people trade too, say so on "
+        "the account's page.",
+        at=at,
+        account=order.account,
+    )
+
+
+def check_tag(order: BrokerOrder, tag: str, *, is_known: bool, at: datetime) -> None:
+    """Halt the account when an order cannot be what this ledger sent."""
+    same = BrokerOrder.objects.filter(account=order.account, trading_day=order.trading_day, client_tag__startswith=tag)
+    other = same.exclude(pk=order.pk).first()
+    if not is_known:
+        happened = f"Order {order} of {order.account} carries the tag {tag} of mcube, and the ledger does not know it."
+        meaning = "The ledger is older than the orders, e.g. restored from a copy, or another installation trades here."
+    elif other is not None:
+        happened = f"Orders {other} and {order} of {order.account} carry the same tag {tag}."
+        meaning = "The broker has one order twice, or somebody sent it past the ledger."
+    else:
+        return
+    set_switch(Scope.ACCOUNT, str(order.account), KillSwitch.State.HALTED, by="mcube", reason=happened, at=at)
+    raise_alert(
+        "suspect_order",
+        f"{order.account_id}:{order.trading_day}:{order}",
+        severity=Severity.CRITICAL,
+        happened=happened,
+        meaning=f"{meaning} The account is halted: only cancels are sent.",
+        to_do="Compare the broker's own app with the ledger, cancel there what is too much, then resume the account.",
+        at=at,
+        account=order.account,
+    )
