@@ -9,6 +9,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,15 @@ import httpx
 from benchmarks import stack
 
 if TYPE_CHECKING:
-    from benchmarks.orders import Groups, Row
+    from django.db.models import QuerySet
 
-#: Orders of one measurement: a few rings for the open questions fall into it.
+    from benchmarks.orders import Groups, Row
+    from brokers.models import OrderIntent
+
+#: Orders of one measurement, which begins with a ring for the open questions.
 ORDERS = 150
+#: Orders lost at a time: one that waits too long in the queue lapses, and no answer to it is lost.
+BATCH = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +75,16 @@ def lose(broker: str, wanted: Wanted) -> None:
     faults = f"{settings.BROKER_URLS[broker]}/_sim/faults"
     drop = {"endpoint": "place", "kind": "drop", "when": "before", "count": 0}
     httpx.post(faults, json=drop, trust_env=False).raise_for_status()
+    lost = OrderIntent.objects.filter(account__broker=broker, symbol="INFY", state="UNKNOWN")
     for number in range(wanted.count):
         place(broker, number, symbol="INFY", price=f"{1350 + number % 1000 / 10:.1f}", accounts=wanted.accounts)
-    lost = OrderIntent.objects.filter(account__broker=broker, symbol="INFY", state="UNKNOWN")
-    seconds = wanted.count * 0.5 + 60
-    stack.until(lambda: lost.count() == wanted.count, f"the loss of {wanted.count} answers", seconds=seconds)
+        if (number + 1) % BATCH == 0 or number + 1 == wanted.count:
+            stack.until(partial(_are, lost, number + 1), f"the loss of {number + 1} answers")
     httpx.delete(faults, trust_env=False).raise_for_status()
+
+
+def _are(rows: QuerySet[OrderIntent], count: int) -> bool:
+    return rows.count() == count
 
 
 def put(broker: str, *, is_open: bool, count: int) -> None:
