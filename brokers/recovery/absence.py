@@ -53,10 +53,9 @@ def proof(attempt: OrderAttempt, proof_at: datetime, readings: list[BookRead]) -
     spaced = enough(attempt, proof_at, readings)
     if not spaced or not _position_is_explained(attempt, spaced):
         return None
-    fresh = [reading for reading in spaced if reading.session_version > attempt.session_version]
     return {
         "readings": [reading.pk for reading in spaced],
-        "fresh_reading": fresh[0].pk,
+        "fresh_reading": _fresh(attempt, spaced)[0].pk,
         "waited_until": proof_at.isoformat(),
         "position": [_net(attempt, reading) for reading in spaced],
     }
@@ -70,8 +69,12 @@ def enough(attempt: OrderAttempt | Question, proof_at: datetime, readings: list[
             not spaced or reading.started_at - spaced[-1].started_at >= scaled(SPACING)
         ):
             spaced.append(reading)
-    is_fresh = any(reading.session_version > attempt.session_version for reading in spaced)
-    return spaced if is_fresh and len(spaced) >= READINGS else []
+    return spaced if len(spaced) >= READINGS and _fresh(attempt, spaced) else []
+
+
+def _fresh(attempt: OrderAttempt | Question, readings: list[BookRead]) -> list[BookRead]:
+    """Those by a session that was opened after the attempt."""
+    return [reading for reading in readings if reading.session_version > attempt.session_version]
 
 
 def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> bool:
