@@ -86,7 +86,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
         (
             ("Users", "person", "auth.user"),
             ("Groups", "group", "auth.group"),
-            ("Second factors", "phonelink_lock", "otp_totp.totpdevice"),
+            ("Second factors", "phonelink_lock", "mcube.authenticator"),
             ("Logins", "login", "axes.accesslog"),
             ("Failed logins", "lock", "axes.accessattempt"),
         ),

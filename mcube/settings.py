@@ -54,8 +54,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_celery_beat",
     "django_otp",
-    "django_otp.plugins.otp_totp",
-    "django_otp.plugins.otp_static",
     "axes",
     "csp",
     "health_check",
@@ -145,7 +143,6 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 REQUIRE_SECOND_FACTOR = ENV.require_second_factor
-OTP_TOTP_ISSUER = "mcube"
 # Failures of one name from one address lock that name from that address; more failures do not make it longer.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
@@ -201,7 +198,7 @@ UNFOLD: dict[str, Any] = {
     "ACCOUNT": {
         "navigation": [
             {"title": "Change password", "link": reverse_lazy("admin:password_change")},
-            {"title": "Second factor", "link": reverse_lazy("admin:otp_totp_totpdevice_enrol")},
+            {"title": "Second factor", "link": reverse_lazy("admin:mcube_authenticator_enrol")},
         ]
     },
     "DASHBOARD_CALLBACK": "mcube.dashboard.show",

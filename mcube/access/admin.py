@@ -17,18 +17,14 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.views.decorators.debug import sensitive_post_parameters
 from django_otp.models import Device
-from django_otp.plugins.otp_static.models import StaticDevice
-from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from brokers.admin.base import LongTableAdmin, ModelAdmin
 from mcube.access import second_factor
+from mcube.access.devices import Authenticator
 from mcube.access.second_factor import CodeCheck
 
 log = logging.getLogger("mcube.access")
-
-for model in (TOTPDevice, StaticDevice):
-    admin.site.unregister(model)
 
 
 class CodeForm(CodeCheck, forms.Form):
@@ -55,11 +51,11 @@ class FirstCodeForm(CodeForm):
     """The first code of a key that was begun."""
 
     def _chosen_device(self, user: Any) -> Device | None:
-        device: Device | None = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
+        device: Device | None = Authenticator.objects.select_for_update().filter(user=user, confirmed=False).first()
         return device
 
 
-@admin.register(TOTPDevice)
+@admin.register(Authenticator)
 class SecondFactorAdmin(ModelAdmin):
     """Who has enrolled. Keys are not shown; deleting a row lets its person enrol anew."""
 
@@ -76,7 +72,7 @@ class SecondFactorAdmin(ModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(sensitive_post_parameters()(self.enrol))
-        return [path("enrol/", view, name="otp_totp_totpdevice_enrol"), *super().get_urls()]
+        return [path("enrol/", view, name="mcube_authenticator_enrol"), *super().get_urls()]
 
     def enrol(self, request: HttpRequest) -> HttpResponse:
         """A person's own second factor: begin, confirm, new recovery codes, take it away. All but the first need a code."""

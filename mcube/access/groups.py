@@ -29,7 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "administrator": (
         "auth.*",
         "axes.*",
-        "otp_totp.*",
+        "mcube.*",
         "credentials.*",
         "django_celery_beat.*",
         "brokers.add_brokeraccount",

@@ -6,7 +6,7 @@ who has not is led to the page that enrols them, and to no other.
 
 from __future__ import annotations
 
-from base64 import b32encode, b64encode
+from base64 import b64encode
 from collections.abc import Callable
 from io import BytesIO
 
@@ -21,23 +21,22 @@ from django.urls import reverse
 from django_otp import login
 from django_otp.forms import OTPAuthenticationFormMixin
 from django_otp.models import Device
-from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
-from django_otp.plugins.otp_totp.models import TOTPDevice
 from django_otp.qr import write_qrcode_image
+
+from mcube.access.devices import Authenticator, RecoveryCodes
 
 Person = AbstractBaseUser | AnonymousUser
 
-RECOVERY_CODES = 10
 #: How an authenticator's code looks; a recovery code is longer and has letters.
 CODE_DIGITS = 6
-ENROL = "admin:otp_totp_totpdevice_enrol"
+ENROL = "admin:mcube_authenticator_enrol"
 #: What answers machines and needs no person.
 UNGUARDED = ("live", "ready")
 
 
 def is_enrolled(user: Person) -> bool:
     """Whether a code is asked of this person."""
-    return bool(TOTPDevice.objects.filter(user=user, confirmed=True).exists())
+    return bool(Authenticator.objects.filter(user=user, confirmed=True).exists())
 
 
 class CodeCheck(OTPAuthenticationFormMixin):  # type: ignore[misc]
@@ -56,7 +55,7 @@ class CodeCheck(OTPAuthenticationFormMixin):  # type: ignore[misc]
     def _chosen_device(self, user: Person) -> Device | None:
         # Locked, so that one code cannot be used by two requests at once.
         code = self.cleaned_data.get("otp_token", "")
-        kind = TOTPDevice if len(code) == CODE_DIGITS and code.isdigit() else StaticDevice
+        kind = Authenticator if len(code) == CODE_DIGITS and code.isdigit() else RecoveryCodes
         device: Device | None = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
         return device
 
@@ -88,60 +87,62 @@ def _led_elsewhere(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def begin(user: Person) -> TOTPDevice:
+def begin(user: Person) -> Authenticator:
     """A new key, which counts for nothing until a code of it was given."""
     with transaction.atomic():
-        TOTPDevice.objects.filter(user=user, confirmed=False).delete()
-        device: TOTPDevice = TOTPDevice.objects.create(user=user, name="authenticator", confirmed=False)
+        Authenticator.objects.filter(user=user, confirmed=False).delete()
+        device: Authenticator = Authenticator.objects.create(
+            user=user, name="authenticator", key=Authenticator.new_key(), confirmed=False
+        )
     return device
 
 
-def begun(user: Person) -> TOTPDevice | None:
+def begun(user: Person) -> Authenticator | None:
     """The key that waits for its first code."""
-    device: TOTPDevice | None = TOTPDevice.objects.filter(user=user, confirmed=False).first()
+    device: Authenticator | None = Authenticator.objects.filter(user=user, confirmed=False).first()
     return device
 
 
-def confirm(device: TOTPDevice) -> list[str]:
+def confirm(device: Authenticator) -> list[str]:
     """Make it the only authenticator of its person; returns new recovery codes."""
     with transaction.atomic():
-        TOTPDevice.objects.filter(user=device.user).exclude(pk=device.pk).delete()
-        TOTPDevice.objects.filter(pk=device.pk).update(confirmed=True)
+        Authenticator.objects.filter(user=device.user).exclude(pk=device.pk).delete()
+        Authenticator.objects.filter(pk=device.pk).update(confirmed=True)
         return new_recovery_codes(device.user)
 
 
 def new_recovery_codes(user: Person) -> list[str]:
     """Codes that work once each; those from before work no more."""
     with transaction.atomic():
-        StaticDevice.objects.filter(user=user).delete()
-        device = StaticDevice.objects.create(user=user, name="recovery codes")
-        codes = [StaticToken.random_token() for _ in range(RECOVERY_CODES)]
-        StaticToken.objects.bulk_create(StaticToken(device=device, token=code) for code in codes)
+        RecoveryCodes.objects.filter(user=user).delete()
+        codes = RecoveryCodes.new_codes()
+        RecoveryCodes.objects.create(user=user, name="recovery codes", codes=" ".join(codes))
     return codes
 
 
 def codes_left(user: Person) -> int:
     """How many recovery codes were not used yet."""
-    return int(StaticToken.objects.filter(device__user=user).count())
+    held = RecoveryCodes.objects.filter(user=user).first()
+    return len(held.left) if held else 0
 
 
 def remove(user: Person) -> bool:
     """Take somebody's second factor away; whether there was one."""
     with transaction.atomic():
-        StaticDevice.objects.filter(user=user).delete()
-        return bool(TOTPDevice.objects.filter(user=user).delete()[0])
+        RecoveryCodes.objects.filter(user=user).delete()
+        return bool(Authenticator.objects.filter(user=user).delete()[0])
 
 
-def picture(device: TOTPDevice) -> str:
+def picture(device: Authenticator) -> str:
     """The QR code as the address of an image."""
     out = BytesIO()
     write_qrcode_image(device.config_url, out)
     return f"data:image/svg+xml;base64,{b64encode(out.getvalue()).decode()}"
 
 
-def spelled(device: TOTPDevice) -> str:
+def spelled(device: Authenticator) -> str:
     """The key in groups of four, for who cannot take a picture."""
-    key = b32encode(device.bin_key).decode().rstrip("=")
+    key: str = device.key
     return " ".join(key[start : start + 4] for start in range(0, len(key), 4))
 
 

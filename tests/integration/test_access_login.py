@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import re
+from base64 import b32decode
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import time_machine
 from asgiref.sync import sync_to_async
 from axes.models import AccessAttempt, AccessLog
+from cryptography.fernet import Fernet
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connections
@@ -20,10 +26,10 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 from django_otp.oath import totp
-from django_otp.plugins.otp_static.models import StaticToken
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from credentials.keyring import DecryptError
 from mcube.access import second_factor
+from mcube.access.devices import RECOVERY_CODES, Authenticator, RecoveryCodes
 
 pytestmark = pytest.mark.django_db
 
@@ -52,8 +58,12 @@ def is_in(client: Client) -> bool:
 
 def code_of(user: User) -> str:
     """A code that was not used yet; a day of waiting for the next one is not what these tests are about."""
-    TOTPDevice.objects.filter(user=user).update(last_t=-1, drift=0)
-    return f"{totp(TOTPDevice.objects.get(user=user).bin_key):06d}"
+    Authenticator.objects.filter(user=user).update(last_t=-1, drift=0)
+    return code_from(Authenticator.objects.get(user=user))
+
+
+def code_from(device: Authenticator) -> str:
+    return f"{totp(b32decode(device.key)):06d}"
 
 
 def wrong_code(user: User) -> str:
@@ -72,6 +82,69 @@ def enrol(client: Client, user: User) -> list[str]:
 # The second factor
 
 
+def test_keys_and_recovery_codes_are_ciphertext_in_the_database_and_in_dumps(client: Client, asha: User) -> None:
+    log_in(client)
+    codes = enrol(client, asha)
+    secrets = [Authenticator.objects.get().key, *codes]
+    out = io.StringIO()
+    call_command("dumpdata", stdout=out)
+    with connections["default"].cursor() as cursor:
+        for table in connections["default"].introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')
+            out.write(repr(cursor.fetchall()))
+    assert "authenticator" in out.getvalue()
+    assert not [secret for secret in secrets if secret in out.getvalue()]
+
+
+def test_keys_and_recovery_codes_rotate_with_the_credentials_keys(client: Client, asha: User, settings: Any) -> None:
+    log_in(client)
+    codes = enrol(client, asha)
+    new = Fernet.generate_key().decode()
+    settings.ENCRYPTION_KEYS = [new, *settings.ENCRYPTION_KEYS]
+    call_command("rotate_encryption_key", stdout=io.StringIO())
+    settings.ENCRYPTION_KEYS = [new]
+    for code in (code_of(asha), codes[0]):
+        other = Client()
+        log_in(other, code)
+        assert is_in(other)
+
+
+def test_the_key_of_somebody_else_does_not_open(client: Client, asha: User) -> None:
+    """Who can write into the database cannot give one person's key to another."""
+    thief = User.objects.create_user("ravi")
+    device = second_factor.begin(thief)
+    second_factor.confirm(device)
+    Authenticator.objects.filter(pk=device.pk).update(user=asha)
+    with pytest.raises(DecryptError, match="holds the secret of"):
+        log_in(client, code_from(device))
+    assert not is_in(client)
+
+
+def test_what_an_earlier_release_kept_as_text_comes_over_encrypted(client: Client, asha: User) -> None:
+    key = "0123456789abcdef0123456789abcdef01234567"
+    connection = connections["default"]
+    with connection.cursor() as cursor:
+        for statement in (
+            "CREATE TABLE otp_totp_totpdevice (id integer, user_id integer, name text, confirmed boolean, key text, "
+            "drift integer, last_t bigint)",
+            "CREATE TABLE otp_static_staticdevice (id integer, user_id integer)",
+            "CREATE TABLE otp_static_statictoken (id integer, device_id integer, token text)",
+            f"INSERT INTO otp_totp_totpdevice VALUES (1, {asha.pk}, 'authenticator', true, '{key}', 0, -1)",
+            f"INSERT INTO otp_static_staticdevice VALUES (1, {asha.pk})",
+            "INSERT INTO otp_static_statictoken VALUES (1, 1, 'abcdefgh'), (2, 1, 'ijklmnop')",
+        ):
+            cursor.execute(statement)
+    migration = import_module("mcube.migrations.0002_encrypt_second_factors")
+    migration.encrypt(apps, SimpleNamespace(connection=connection))
+    assert not {"otp_totp_totpdevice", "otp_static_statictoken"} & set(connection.introspection.table_names())
+    for code in (f"{totp(bytes.fromhex(key)):06d}", "ijklmnop"):
+        other = Client()
+        log_in(other, code)
+        assert is_in(other)
+    assert second_factor.codes_left(asha) == 1
+    migration.encrypt(apps, SimpleNamespace(connection=connection))  # where there is nothing to bring
+
+
 def test_without_enrolment_the_password_is_enough(client: Client, asha: User) -> None:
     assert log_in(client).status_code == 302
     assert is_in(client)
@@ -81,33 +154,33 @@ def test_a_person_enrols_with_a_picture_or_a_key_and_one_code(client: Client, as
     log_in(client)
     client.post(reverse(ENROL), {"deed": "begin"})
     page = client.get(reverse(ENROL)).content.decode()
-    device = TOTPDevice.objects.get()
+    device = Authenticator.objects.get()
     assert second_factor.spelled(device) in page
     assert "data:image/svg+xml;base64," in page
     answer = client.post(reverse(ENROL), {"deed": "confirm", "otp_token": wrong_code(asha)})
     assert "This code is wrong" in answer.content.decode()
-    assert not TOTPDevice.objects.get().confirmed
-    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+    assert not Authenticator.objects.get().confirmed
+    Authenticator.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
     answer = client.post(reverse(ENROL), {"deed": "confirm", "otp_token": code_of(asha)})
-    assert TOTPDevice.objects.get().confirmed
-    assert StaticToken.objects.count() == second_factor.RECOVERY_CODES
+    assert Authenticator.objects.get().confirmed
+    assert second_factor.codes_left(asha) == RECOVERY_CODES
     assert is_in(client)
 
 
 def test_neither_key_nor_recovery_codes_are_shown_again(client: Client, asha: User) -> None:
     log_in(client)
     codes = enrol(client, asha)
-    device = TOTPDevice.objects.get()
+    device = Authenticator.objects.get()
     secrets = [device.key, second_factor.spelled(device), second_factor.spelled(device).replace(" ", ""), *codes]
-    urls = [reverse(ENROL), reverse("admin:otp_totp_totpdevice_changelist")]
-    urls += [reverse(f"admin:otp_totp_totpdevice_{page}", args=[device.pk]) for page in ("change", "delete", "history")]
+    urls = [reverse(ENROL), reverse("admin:mcube_authenticator_changelist")]
+    urls += [reverse(f"admin:mcube_authenticator_{page}", args=[device.pk]) for page in ("change", "delete", "history")]
     for url in urls:
         page = client.get(url).content.decode()
         assert not [secret for secret in secrets if secret in page], url
         assert "data:image/svg" not in page
     for missing in (
-        f"/admin/otp_totp/totpdevice/{device.pk}/qrcode/",
-        f"/admin/otp_totp/totpdevice/{device.pk}/config/",
+        f"/admin/mcube/authenticator/{device.pk}/qrcode/",
+        f"/admin/mcube/authenticator/{device.pk}/config/",
     ):
         assert device.key not in client.get(missing, follow=True).content.decode()
 
@@ -122,7 +195,7 @@ def test_after_enrolment_each_login_asks_for_the_code(client: Client, asha: User
     assert "This code is wrong" in page
     assert PASSWORD not in page
     assert not is_in(client)
-    TOTPDevice.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
+    Authenticator.objects.update(throttling_failure_timestamp=None, throttling_failure_count=0)
     code = code_of(asha)
     assert log_in(client, code).status_code == 302
     assert is_in(client)
@@ -146,8 +219,8 @@ def test_the_code_of_somebody_else_is_wrong(client: Client, asha: User) -> None:
     device = second_factor.begin(other)
     second_factor.confirm(device)
     client.post(reverse("admin:logout"))
-    log_in(client, f"{totp(device.bin_key):06d}")
-    log_in(client, StaticToken.objects.filter(device__user=other)[0].token)
+    log_in(client, code_from(device))
+    log_in(client, RecoveryCodes.objects.get(user=other).left[0])
     assert not is_in(client)
 
 
@@ -158,7 +231,7 @@ def test_a_recovery_code_lets_in_once(client: Client, asha: User) -> None:
         other = Client()
         log_in(other, code)
         assert is_in(other) is expected
-    assert second_factor.codes_left(asha) == second_factor.RECOVERY_CODES - 1
+    assert second_factor.codes_left(asha) == RECOVERY_CODES - 1
 
 
 def test_wrong_codes_slow_the_device_down(client: Client, asha: User) -> None:
@@ -186,14 +259,14 @@ def test_sessions_from_before_the_enrolment_end(client: Client, asha: User) -> N
 def test_changing_the_second_factor_needs_a_code_of_it(client: Client, asha: User) -> None:
     log_in(client)
     old = enrol(client, asha)
-    key = TOTPDevice.objects.get().key
+    key = Authenticator.objects.get().key
     for deed in ("begin", "codes", "remove"):
         client.post(reverse(ENROL), {"deed": deed})
         client.post(reverse(ENROL), {"deed": deed, "otp_token": "aaaaaaaa"})
-    assert TOTPDevice.objects.get().key == key
-    assert set(StaticToken.objects.values_list("token", flat=True)) == set(old)
+    assert Authenticator.objects.get().key == key
+    assert set(RecoveryCodes.objects.get().left) == set(old)
     client.post(reverse(ENROL), {"deed": "codes", "otp_token": code_of(asha)})
-    assert not set(StaticToken.objects.values_list("token", flat=True)) & set(old)
+    assert not set(RecoveryCodes.objects.get().left) & set(old)
     client.post(reverse(ENROL), {"deed": "remove", "otp_token": code_of(asha)})
     assert not second_factor.is_enrolled(asha)
     assert is_in(client)
@@ -203,9 +276,9 @@ def test_another_authenticator_takes_the_place_of_the_first(client: Client, asha
     log_in(client)
     enrol(client, asha)
     client.post(reverse(ENROL), {"deed": "begin", "otp_token": code_of(asha)})
-    old, new = TOTPDevice.objects.get(confirmed=True), TOTPDevice.objects.get(confirmed=False)
-    client.post(reverse(ENROL), {"deed": "confirm", "otp_token": f"{totp(new.bin_key):06d}"})
-    assert TOTPDevice.objects.get().key == new.key != old.key
+    old, new = Authenticator.objects.get(confirmed=True), Authenticator.objects.get(confirmed=False)
+    client.post(reverse(ENROL), {"deed": "confirm", "otp_token": code_from(new)})
+    assert Authenticator.objects.get().key == new.key != old.key
     assert is_in(client)
 
 

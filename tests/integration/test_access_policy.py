@@ -61,7 +61,7 @@ def directives(answer: Any) -> dict[str, set[str]]:
 
 def addresses() -> list[str]:
     """Every list, every form for a new row, and a page of each row that is there."""
-    found = [reverse(f"admin:{name}") for name in ("index", "password_change", "otp_totp_totpdevice_enrol")]
+    found = [reverse(f"admin:{name}") for name in ("index", "password_change", "mcube_authenticator_enrol")]
     found += [reverse(f"admin:brokers_orderintent_{name}") for name in ("unresolved", "approvals")]
     for model in admin.site._registry:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
