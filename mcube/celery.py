@@ -52,7 +52,7 @@ def _configuration() -> dict[str, Any]:
     from tasks.routing import Priority
 
     return {
-        "broker_url": settings.REDIS_URL.replace("unix://", "redis+socket://", 1),
+        **transport.settings_for(settings.REDIS_URL),
         "broker_transport_options": {
             "priority_steps": sorted(Priority),
             "visibility_timeout": 600,  # seconds; above twice the longest task

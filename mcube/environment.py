@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from brokers.domain.enums import Mode
@@ -35,7 +35,18 @@ class Environment(BaseSettings):
     )
     redis_url: SecretStr = Field(
         SecretStr(""),
-        description="Redis or Valkey for queue, limits and single flight; empty means the embedded one of `up`.",
+        description="Redis or Valkey for queue, limits and single flight, `rediss://` for TLS; empty means the embedded one "
+        "of `up`.",
+    )
+    redis_ca_file: Path | None = Field(
+        None,
+        description="Certificates of the authorities that may have signed the `rediss://` server's; without it the system's.",
+    )
+    redis_certificate_file: Path | None = Field(
+        None, description="Certificate by which mcube names itself to a `rediss://` server that asks for one."
+    )
+    redis_key_file: Path | None = Field(
+        None, validate_default=True, description="Private key of that certificate, not encrypted."
     )
     mode: Mode = Field(Mode.SIMULATED, description="simulated, paper or live.")
     live_trading: bool = Field(False, description="The second switch that live orders need.")
@@ -150,7 +161,35 @@ class Environment(BaseSettings):
     def _redis(cls, value: SecretStr) -> SecretStr:
         scheme = urlsplit(value.get_secret_value()).scheme
         if value.get_secret_value() and scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("write redis://:password@host:port/0")
+            raise ValueError("write redis://user:password@host:port/0, or rediss:// for TLS")
+        if "ssl_" in urlsplit(value.get_secret_value()).query:
+            raise ValueError("leave the ssl_ options out; MCUBE_REDIS_CA_FILE and its like say what TLS needs")
+        return value
+
+    @field_validator("redis_ca_file", "redis_certificate_file", "redis_key_file", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("redis_ca_file", "redis_certificate_file", "redis_key_file")
+    @classmethod
+    def _of_tls(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if value is None:
+            return None
+        url = info.data.get("redis_url")
+        if url is not None and not url.get_secret_value().startswith("rediss://"):
+            raise ValueError("it is for TLS only; write rediss:// in MCUBE_REDIS_URL, or leave it out")
+        try:
+            value.open("rb").close()
+        except OSError as error:
+            raise ValueError(f"{value} cannot be read: {error.strerror}") from error
+        return value
+
+    @field_validator("redis_key_file")
+    @classmethod
+    def _pair(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("redis_certificate_file") is None):
+            raise ValueError("a certificate and its key go together; name both MCUBE_REDIS_CERTIFICATE_FILE and this")
         return value
 
 

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from cryptography.fernet import Fernet
 
@@ -77,9 +78,18 @@ def encryption_keys(env: Environment) -> list[str]:
 
 
 def redis_url(env: Environment) -> str:
-    """The configured Redis, or the embedded Valkey with the password kept in ``MCUBE_HOME``."""
+    """The configured Redis with what TLS needs, or the embedded Valkey with the password kept in ``MCUBE_HOME``.
+
+    A ``rediss://`` server's certificate and name are always checked.
+    """
     if url := env.redis_url.get_secret_value():
-        return url
+        files = {
+            "ssl_ca_certs": env.redis_ca_file,
+            "ssl_certfile": env.redis_certificate_file,
+            "ssl_keyfile": env.redis_key_file,
+        }
+        options = urlencode({name: str(path) for name, path in files.items() if path})
+        return f"{url}{'&' if '?' in url else '?'}{options}" if options else url
     password = keep(env.home / "keys" / "redis-password", lambda: secrets.token_urlsafe(24))
     return f"redis://:{password}@127.0.0.1:{env.redis_port}/0"
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from brokers.clock import CLOCK_FILE, IST, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
-from mcube import environment, probe, processes, secrets
+from mcube import environment, probe, processes, redis_trouble, secrets
 from mcube.supervisor import Process, Supervisor
 
 LOOPBACK = "127.0.0.1"
@@ -75,10 +75,8 @@ def check() -> None:
             raise CannotStart(
                 f"Port {port} is taken; stop what uses it, or set {setting} to a free port and start again."
             )
-    if not uses_embedded_queue() and not probe.redis_answers():
-        raise CannotStart(
-            f"MCUBE_REDIS_URL: {_shown(settings.REDIS_URL)} does not answer; start it or mend the address."
-        )
+    if not uses_embedded_queue() and (trouble := redis_trouble.find()):
+        raise CannotStart(f"MCUBE_REDIS_URL: {_shown(settings.REDIS_URL)} {trouble.what}. {trouble.remedy}")
     try:
         connection.ensure_connection()
     except OperationalError as error:

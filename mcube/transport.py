@@ -6,8 +6,10 @@ Both changes reach into kombu, whose version is therefore pinned by Celery's; th
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import kombu.transport
 from kombu.transport import redis as kombu_redis
@@ -60,6 +62,20 @@ class Channel(kombu_redis.Channel):
 
 class Transport(kombu_redis.Transport):
     Channel = Channel
+
+
+def settings_for(redis_url: str) -> dict[str, Any]:
+    """Celery's settings for the queue server that the rest of mcube reaches by ``redis_url``.
+
+    Celery and Flower take what TLS needs apart from the address; kombu checks no certificate unless told to.
+    """
+    parts = urlsplit(redis_url)
+    options = dict(parse_qsl(parts.query))
+    tls: dict[str, Any] = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
+    url = parts._replace(query=urlencode(options)).geturl().replace("unix://", "redis+socket://", 1)
+    if parts.scheme == "rediss":
+        tls |= {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    return {"broker_url": url, "broker_use_ssl": tls or None}
 
 
 def install() -> None:

@@ -81,6 +81,8 @@ def _actors(actors: frozenset[Actor]) -> str:
 
 
 def _default(name: str, value: Any) -> str:
+    if value is None:
+        return "empty"
     if name == "home":
         return "`var` in the checkout"
     if hasattr(value, "get_secret_value"):

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from brokers.domain.redaction import scrub
-from mcube import health, overview
+from mcube import health, overview, redis_trouble
 from mcube.diagnosis import Finding, fail, ok, warn
 
 #: SQLite's number for synchronous=FULL.
@@ -73,11 +73,8 @@ def queue_server() -> Iterator[Finding]:
         with overview.connect() as client:
             info = cast("dict[str, Any]", client.info())
     except redis.RedisError as error:
-        yield fail(
-            "Redis",
-            f"does not answer ({type(error).__name__})",
-            "Run `make up`, which starts one, or start the server that MCUBE_REDIS_URL names.",
-        )
+        trouble = redis_trouble.explain(error)
+        yield fail("Redis", trouble.what, trouble.remedy)
         return
     policy, limit = info.get("maxmemory_policy", "noeviction"), int(info.get("maxmemory", 0))
     if limit and policy != "noeviction":

@@ -229,7 +229,7 @@ def log_in_among_faults(stack: Stack) -> list[str]:
     """Each broker's login, reads and an order, well and in every kind of trouble; returns what was printed."""
     printed = []
     for broker in BROKERS:
-        stack.manage("shell", "-c", f"from tasks.instruments import refresh_instruments as r; r(broker={broker!r})")
+        stack.load_instruments(broker)
     for face, broker in enumerate(BROKERS):
         for fault in FAULTS:
             for anew in (False, True):

@@ -138,6 +138,10 @@ class Stack:
             if self.database_url:
                 _drop_database(os.environ["DATABASE_URL"], self.database_url)
 
+    def load_instruments(self, broker: str) -> None:
+        """Read today's master, whole, before this returns."""
+        self.manage("shell", "-c", f"from tasks.instruments import refresh_instruments as r; r(broker={broker!r})")
+
     # Asking
 
     def consumes(self, queue: str) -> bool:
