@@ -18,7 +18,7 @@ from kombu import Exchange, Queue
 
 from brokers.discovery import specs
 from brokers.domain.errors import SDKMissing
-from mcube import transport
+from mcube import signing, transport
 from mcube.observability import follow_tasks, setup_logging
 from mcube.processes import OWN_QUEUE, queues
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
 transport.install()
+signing.register()
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +70,8 @@ def _configuration() -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_pool_acquire_timeout": 5,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5},
-        "task_serializer": "json",
+        **signing.serializer_settings(),
         "result_serializer": "json",
-        "accept_content": ["json"],
         "task_ignore_result": True,  # outcomes are rows
         "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in queues()],
         "task_default_queue": OWN_QUEUE,

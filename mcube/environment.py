@@ -59,6 +59,13 @@ class Environment(BaseSettings):
         SecretStr(""),
         description="Comma-separated Fernet keys, the first one encrypts; generated once into MCUBE_HOME.",
     )
+    sign_messages: bool = Field(
+        False, description="Messages between processes are signed, and no others are taken; see docs/access.md."
+    )
+    signing_keys: SecretStr = Field(
+        SecretStr(""),
+        description="Comma-separated keys of at least 32 characters, the first one signs; generated once into MCUBE_HOME.",
+    )
     secret_key: SecretStr = Field(SecretStr(""), description="Django's secret key; generated once into MCUBE_HOME.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         ["127.0.0.1", "localhost"], description="Comma-separated host names the web admin answers to."
@@ -81,6 +88,14 @@ class Environment(BaseSettings):
         0,
         ge=0,
         description="Halt what an alert to act on now is about when nobody acknowledges it for so long; 0 is never.",
+    )
+    keep_reads_days: int = Field(
+        90, ge=30, description="How long it is kept who was handed a credential, and who failed to log in; at least 30."
+    )
+    keep_audit_days: int = Field(
+        1827,
+        ge=1827,
+        description="How long changes of credentials, sessions and logins are kept; at least five years, 1827 days.",
     )
     visibility_seconds: float = Field(
         180,

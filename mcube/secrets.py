@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mcube.environment import Environment
 
 
+SIGNING_KEY_CHARACTERS = 32
+
+
 def keep(path: Path, make: Callable[[], str]) -> str:
     """Return the secret in ``path``, making it on first use with mode 0600.
 
@@ -66,7 +69,7 @@ def encryption_keys(env: Environment) -> list[str]:
     text = env.encryption_keys.get_secret_value() or keep(
         env.home / "keys" / "encryption-keys", lambda: Fernet.generate_key().decode()
     )
-    keys = [key.strip() for key in text.replace("\n", ",").split(",") if key.strip()]
+    keys = _listed(text)
     for position, key in enumerate(keys, start=1):
         try:
             Fernet(key.encode())
@@ -74,6 +77,26 @@ def encryption_keys(env: Environment) -> list[str]:
             raise SystemExit(
                 f"MCUBE_ENCRYPTION_KEYS: key {position} is not a Fernet key (32 bytes in URL-safe base64)."
             ) from error
+    return keys
+
+
+def signing_keys(env: Environment) -> list[str]:
+    """Keys that sign messages, newest first; none when messages are not signed.
+
+    :raises SystemExit: a key is short.
+    """
+    if not env.sign_messages:
+        return []
+    keys = _listed(
+        env.signing_keys.get_secret_value()
+        or keep(env.home / "keys" / "signing-keys", lambda: secrets.token_urlsafe(SIGNING_KEY_CHARACTERS))
+    )
+    for position, key in enumerate(keys, start=1):
+        if len(key) < SIGNING_KEY_CHARACTERS:
+            raise SystemExit(
+                f"MCUBE_SIGNING_KEYS: key {position} is shorter than {SIGNING_KEY_CHARACTERS} characters; make one with "
+                '`python -c "import secrets; print(secrets.token_urlsafe(32))"`.'
+            )
     return keys
 
 
@@ -98,3 +121,7 @@ def flower_password(env: Environment) -> str:
     return env.flower_password.get_secret_value() or keep(
         env.home / "keys" / "flower-password", lambda: secrets.token_urlsafe(16)
     )
+
+
+def _listed(text: str) -> list[str]:
+    return [key.strip() for key in text.replace("\n", ",").split(",") if key.strip()]

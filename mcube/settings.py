@@ -40,6 +40,13 @@ SAFETY_SCALE = ENV.safety_scale
 
 SECRET_KEY = secrets.secret_key(ENV)
 ENCRYPTION_KEYS = secrets.encryption_keys(ENV)
+# Empty when messages are not signed.
+SIGNING_KEYS = secrets.signing_keys(ENV)
+
+# How long it is kept who used credentials and who logged in
+
+KEEP_READS_DAYS = ENV.keep_reads_days
+KEEP_AUDIT_DAYS = ENV.keep_audit_days
 
 # Applications
 

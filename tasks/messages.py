@@ -7,6 +7,8 @@ from typing import Any
 
 from celery.worker.strategy import default
 
+from mcube import signing
+
 
 def careful(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., Any]:
     """Celery's strategy, for messages that are shaped like a call; it ends the worker over any other one.
@@ -16,10 +18,12 @@ def careful(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[...,
     handle = default(task, app, consumer, **options)
 
     def on_message(message: Any, body: Any, *rest: Any, **more: Any) -> Any:
-        if body is None and not is_call(message.payload):
+        if not is_call(message.payload):
             return consumer.on_decode_error(
                 message, ValueError("The body is not arguments, named arguments and options.")
             )
+        if not signing.is_for(message.headers, message.payload[2]):
+            return consumer.on_decode_error(message, signing.Forged("The body was signed for another call."))
         return handle(message, body, *rest, **more)
 
     return on_message
