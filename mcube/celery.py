@@ -43,6 +43,7 @@ TASK_MODULES = (
     "reconciliation",
     "barrier",
     "plans",
+    "housekeeping",
 )
 
 

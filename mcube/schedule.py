@@ -126,6 +126,13 @@ TABLE = (
         priority=Priority.SESSION,
         description="Loads a master of today that is still missing, e.g. after a late start.",
     ),
+    Entry(
+        name="old accesses",
+        task="tasks.housekeeping.forget_accesses",
+        every=3600,
+        expires=3000,
+        description="Removes the records of accesses and logins that have been kept long enough.",
+    ),
 )
 
 
