@@ -31,7 +31,7 @@ class Bomb:
         return os.open, (str(self.path), os.O_CREAT | os.O_WRONLY)
 
 
-def message(body: bytes, content_type: str, encoding: str) -> str:
+def message(body: bytes, content_type: str, encoding: str, **headers: str) -> str:
     """A message as it lies in the queue's list."""
     identity = str(uuid.uuid4())
     return json.dumps(
@@ -39,7 +39,8 @@ def message(body: bytes, content_type: str, encoding: str) -> str:
             "body": base64.b64encode(body).decode(),
             "content-encoding": encoding,
             "content-type": content_type,
-            "headers": {"lang": "py", "task": "tasks.orders.sync_orders", "id": identity, "root_id": identity},
+            "headers": headers
+            or {"lang": "py", "task": "tasks.orders.sync_orders", "id": identity, "root_id": identity},
             "properties": {
                 "correlation_id": identity,
                 "delivery_mode": 2,
@@ -52,7 +53,24 @@ def message(body: bytes, content_type: str, encoding: str) -> str:
     )
 
 
-@pytest.mark.parametrize("kind", ["pickle", "yaml", "no json", "not the arguments of a task"])
+def old_call(**body: object) -> str:
+    """A task as the first version of Celery's protocol has it: all of it in the body."""
+    content = {"task": "tasks.orders.sync_orders", "id": str(uuid.uuid4()), **body}
+    return message(json.dumps(content).encode(), "application/json", "utf-8", lang="py")
+
+
+KINDS = [
+    "pickle",
+    "yaml",
+    "no json",
+    "not the arguments of a task",
+    "a call of the old protocol",
+    "a broken one",
+    "raw",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_message_that_is_not_ours_runs_nothing(
     stack: Stack, an_order: Callable[..., dict[str, Any]], tmp_path: Path, kind: str
 ) -> None:
@@ -64,6 +82,9 @@ def test_a_message_that_is_not_ours_runs_nothing(
         ),
         "no json": message(b"\xff\xfe{", "application/json", "utf-8"),
         "not the arguments of a task": message(json.dumps({"broker": "x"}).encode(), "application/json", "utf-8"),
+        "a call of the old protocol": old_call(args=[], kwargs={"broker": BROKER}),
+        "a broken one": old_call(args={"no": "list"}, kwargs="no object"),
+        "raw": message(b"[[], {}, {}]", "application/data", "binary"),
     }[kind]
     with redis.Redis.from_url(stack.redis_url) as client:
         client.lpush(BROKER, hostile)
