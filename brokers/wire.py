@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,17 @@ class WireRecord:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
     error: BaseException | None = None
+
+    @property
+    def clock_skew_seconds(self) -> float | None:
+        """This machine's clock minus the server's, by the reply's ``Date``; None when it says none."""
+        if self.finished_at is None or "date" not in self.headers:
+            return None
+        try:
+            theirs = parsedate_to_datetime(self.headers["date"])
+        except ValueError:
+            return None
+        return (self.finished_at - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds()
 
     def evidence(self) -> WireEvidence:
         chain: list[str] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from kombu import Exchange, Queue
 
 from brokers.discovery import specs
 from brokers.domain.errors import SDKMissing
-from mcube import signing, transport
+from mcube import flower_guard, signing, transport
 from mcube.observability import follow_tasks, setup_logging
 from mcube.processes import OWN_QUEUE, queues
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
 transport.install()
 signing.register()
+flower_guard.install(sys.argv)
 
 logger = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 """Django's settings. What a person may change comes from the environment (``mcube.environment``)."""
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,9 @@ from brokers.discovery import specs
 from brokers.domain.enums import Mode
 from mcube import environment, secrets
 from mcube.environment import CHECKOUT
+
+# Files that any process of ours makes, the database and the logs among them, are their owner's alone.
+os.umask(0o077)
 
 ENV = environment.load()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ import pytest
 
 from brokers.discovery import specs
 from brokers.simulator import accounts
+from mcube import processes
 from mcube.processes import queues
-from tests.support.processes import wait_for
+from tests.support.processes import CHECKOUT, clean_environment, free_port, wait_for
 from tests.support.stack import FLOWER_PASSWORD, Stack
 
 MakeOrder = Callable[..., dict[str, Any]]
@@ -90,3 +92,29 @@ def test_flower_asks_for_a_password_and_can_only_be_read(stack: Stack, flower: C
             urllib.request.urlopen(request, timeout=10)
         assert refused.value.code in (401, 403)
         refused.value.close()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example"])
+def test_flower_answers_to_no_foreign_name(stack: Stack, flower: Callable[[str], str], host: str) -> None:
+    token = base64.b64encode(f"mcube:{FLOWER_PASSWORD}".encode()).decode()
+    for path in ("/", "/api/tasks", "/healthcheck"):
+        address = f"http://127.0.0.1:{stack.flower_port}{path}"
+        request = urllib.request.Request(address, headers={"Host": host, "Authorization": f"Basic {token}"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 400
+        refused.value.close()
+
+
+def test_flower_does_not_start_without_a_password(stack: Stack) -> None:
+    done = subprocess.run(
+        processes.flower(host="127.0.0.1", port=free_port()),
+        cwd=CHECKOUT,
+        env=clean_environment() | stack.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "FLOWER_BASIC_AUTH: Flower does not start open" in done.stdout + done.stderr

@@ -64,10 +64,17 @@ sessions.end(account, clock=configured_clock())
 if not anew:
     sessions.ensure(account, clock=configured_clock(), wait=time.sleep)
 """
+#: An administrator's authenticator and recovery codes, as people get them.
+SECOND_FACTOR = ("JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", "plantedrecovery56 plantedrecovery57")
 PLANT = f"""
 from credentials.models import CredentialStore
 for service, values in {PLANTED!r}.items():
     CredentialStore.objects.create(service=service, **values)
+from django.contrib.auth.models import User
+from mcube.models import Authenticator, RecoveryCodes
+person = User.objects.create_user('enrolled', is_staff=True)
+Authenticator.objects.create(user=person, name='authenticator', key={SECOND_FACTOR[0]!r})
+RecoveryCodes.objects.create(user=person, name='recovery codes', codes={SECOND_FACTOR[1]!r})
 """
 FAULTS: tuple[dict[str, Any], ...] = (
     {"endpoint": "*", "kind": "html", "count": 3},
@@ -117,6 +124,7 @@ def secrets_of(stack: Stack) -> dict[str, str]:
         if value and column not in NAMES
     }
     found |= {f"{service} {column}": value for service, values in PLANTED.items() for column, value in values.items()}
+    found |= {f"second factor {number}": value for number, value in enumerate(" ".join(SECOND_FACTOR).split())}
     tokens = json.loads(stack.manage("shell", "-c", TOKENS).splitlines()[-1])
     found |= {f"token {number}": value for number, value in enumerate(tokens) if value}
     found |= {"channel": CHANNEL.rsplit("/", 1)[1], "admin": ADMIN_PASSWORD, "flower": FLOWER_PASSWORD}

@@ -169,7 +169,7 @@ def test_keys_rotate_while_old_messages_are_still_taken(stack: SignedStack, plac
     stack.keys = f"{NEW},{OLD}"
     stack.children.pop(f"worker-{BROKER}")
     stack.start_workers(BROKER)
-    wait_for(is_working(stack, message["placed"]), "an order signed with the old key")
+    wait_for(is_working(stack, message["placed"]), "an order signed with the old key", seconds=60)
 
 
 def test_a_short_key_stops_the_start(stack: SignedStack) -> None:

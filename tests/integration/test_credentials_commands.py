@@ -282,6 +282,13 @@ def test_a_rotation_killed_half_way_is_finished_by_running_it_again(tmp_path: Pa
         f"assert sorted(c.username for c in C.objects.all()) == sorted(f'u{{i}}' for i in range({rows}))"
     )
 
+    read_all_the_while = (
+        "import pathlib; from credentials.models import CredentialStore as C; reads = 0\n"
+        f"while not pathlib.Path({str(tmp_path / 'enough')!r}).exists():\n"
+        f"    assert sorted(c.username for c in C.objects.all()) == sorted(f'u{{i}}' for i in range({rows})); reads += 1\n"
+        "print(reads)"
+    )
+
     def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "manage.py", *arguments]
         return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
@@ -299,6 +306,13 @@ def test_a_rotation_killed_half_way_is_finished_by_running_it_again(tmp_path: Pa
     assert manage("shell", "-c", make).returncode == 0
     (first_key,) = by_key()
     environment["MCUBE_ENCRYPTION_KEYS"] = f"{new},{old}"
+    reader = subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "-c", read_all_the_while],
+        cwd=CHECKOUT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     rotation = subprocess.Popen([sys.executable, "manage.py", "rotate_encryption_key"], cwd=CHECKOUT, env=environment)
     wait_for(lambda: left() < rows - 20, "the rotation to be under way")
     rotation.kill()
@@ -308,5 +322,9 @@ def test_a_rotation_killed_half_way_is_finished_by_running_it_again(tmp_path: Pa
     assert half_way.returncode == 0, half_way.stderr
     assert manage("rotate_encryption_key").returncode == 0
     assert left() == 0
+    (tmp_path / "enough").touch()
+    told, _ = reader.communicate(timeout=60)
+    assert reader.returncode == 0
+    assert int(told.split()[-1]) > 1
     environment["MCUBE_ENCRYPTION_KEYS"] = new
     assert manage("shell", "-c", read).returncode == 0

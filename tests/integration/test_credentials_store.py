@@ -231,6 +231,24 @@ def test_a_dump_holds_ciphertext_and_loads_back(tmp_path: Path) -> None:
     assert json.loads(dump()) == json.loads(text)
 
 
+def test_a_dump_opens_on_another_installation_that_is_given_the_keys(tmp_path: Path, settings: Any) -> None:
+    create(**BREEZE)
+    path = tmp_path / "dump.json"
+    path.write_text(dump())
+    given, own = settings.ENCRYPTION_KEYS, [Fernet.generate_key().decode()]
+    CredentialStore.objects.all().delete()
+    settings.ENCRYPTION_KEYS = own
+    create("kotakneo", api_key="its own")
+    call_command("loaddata", str(path), verbosity=0)
+    with pytest.raises(DecryptError, match="cannot be decrypted with any key"):
+        _ = CredentialStore.objects.get(service="breeze").api_key
+    settings.ENCRYPTION_KEYS = [*own, *given]
+    assert CredentialStore.objects.get(service="breeze").api_key == "planted-key"
+    store.rotate()
+    settings.ENCRYPTION_KEYS = own
+    assert [row.api_key for row in CredentialStore.objects.order_by("service")] == ["planted-key", "its own"]
+
+
 @pytest.mark.parametrize("value", ["***", "a plain secret"])
 def test_a_mask_or_a_plain_secret_in_a_fixture_is_not_loaded_as_one(tmp_path: Path, value: str) -> None:
     create(**BREEZE)

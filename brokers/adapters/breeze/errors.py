@@ -142,6 +142,10 @@ def raise_read_error(reply: Reply, what: str) -> NoReturn:
             f"Breeze could not be asked for the {what} ({_cause(reply)}); nothing is known, ask again.",
             evidence=evidence,
         ) from reply.error
+    if advice := _advice_on_set_up(reply):
+        raise BrokerUnavailable(
+            f"Breeze did not give the {what}: {words}. {advice}", reason=words, code=reply.code, evidence=evidence
+        )
     if tables.SESSION_OVER.search(words):
         raise SessionExpired(
             "Breeze does not accept the session; log in again.", reason=words, code=reply.code, evidence=evidence
@@ -165,6 +169,18 @@ def raise_read_error(reply: Reply, what: str) -> NoReturn:
         f"Breeze answered the {what} with something unreadable (HTTP {reply.http_status}); ask again.",
         evidence=evidence,
     ) from reply.error
+
+
+def _advice_on_set_up(reply: Reply) -> str:
+    """What a person has to mend before any call succeeds; empty when it is not that."""
+    if tables.BAD_KEY.search(reply.words):
+        return "The api_key and the api_secret do not belong together; check both with setup_credentials."
+    if tables.WRONG_ADDRESS.search(reply.words):
+        return "Breeze takes no calls from this address; register it for the application at api.icicidirect.com."
+    skew = reply.records[-1].clock_skew_seconds if reply.records else None
+    if tables.SESSION_OVER.search(reply.words) and skew is not None and abs(skew) > tables.WORST_SKEW_SECONDS:
+        return f"This machine's clock is {skew:+.0f} s away from Breeze's; set it right."
+    return ""
 
 
 def taken_order_id(reply: Reply, what: str, *, expected: str = "") -> str:

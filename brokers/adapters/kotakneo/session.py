@@ -11,7 +11,6 @@ import binascii
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -139,25 +138,13 @@ def _advice_on_totp(context: AdapterContext, reply: Reply) -> str:
         return f"Check the ucc of account {context.account}: Neo app, Profile."
     if "totp" not in words and "otp" not in words:
         return f"Check api_key, mobile_number and ucc of account {context.account}."
-    skew = _clock_skew_seconds(reply)
+    skew = reply.record.clock_skew_seconds if reply.record else None
     if skew is not None and abs(skew) > _WORST_SKEW_SECONDS:
         return f"This machine's clock is {skew:+.0f} s away from Kotak's; set it right and log in again."
     return (
         f"Check the totp_secret of account {context.account} and this machine's clock; "
         "wait five minutes before the next try, since Kotak locks after a few wrong ones."
     )
-
-
-def _clock_skew_seconds(reply: Reply) -> float | None:
-    """This machine's clock minus Kotak's, by the reply's ``Date``."""
-    record = reply.record
-    if record is None or record.finished_at is None or "date" not in record.headers:
-        return None
-    try:
-        theirs = parsedate_to_datetime(record.headers["date"])
-    except ValueError:
-        return None
-    return (record.finished_at - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds()
 
 
 def _check_base_url(context: AdapterContext, base_url: str) -> None:

@@ -12,9 +12,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
 from brokers.domain.enums import Mode
+from credentials import store
 from mcube import market_time
 
 ADMIN = "admin"
+#: Secrets that do not open are named up to here.
+NAMED = 3
 
 
 class Command(BaseCommand):
@@ -35,6 +38,8 @@ class Command(BaseCommand):
             say("Seeding the simulated accounts")
             call_command("seed_simulated", verbosity=0)
             market_time.settle()
+        for sentence in store.unreadable()[:NAMED]:
+            say(f"A key is missing: {sentence}")
         if password := make_admin():
             say(
                 f"Admin user {ADMIN}, password {password} (shown once; `manage.py changepassword {ADMIN}` sets another)"

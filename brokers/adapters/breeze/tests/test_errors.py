@@ -1,8 +1,9 @@
 """What each envelope and each fault of the network means, through the real SDK over loopback."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 
 import pytest
 
@@ -60,6 +61,27 @@ REFUSED = [
     ),
     pytest.param(Answer({"Status": 5, "Error": "Invalid Checksum"}, status=401), id="checksum"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("Invalid Checksum", "do not belong together"),
+        ("Public Key does not exist.", "do not belong together"),
+        ("Request is not from the registered static IP.", "register it"),
+        ("Your IP address is not whitelisted", "register it"),
+    ],
+)
+def test_a_read_that_fails_for_the_set_up_says_what_to_mend(words: str, sentence: str) -> None:
+    with breeze(Answer(refusal(words), status=401)) as (adapter, _), pytest.raises(BrokerUnavailable, match=sentence):
+        adapter.fetch_margin()
+
+
+def test_a_clock_that_is_off_is_named_and_ends_no_session() -> None:
+    ahead = {"Date": format_datetime(datetime.now(UTC) + timedelta(seconds=95), usegmt=True)}
+    refused = Answer(refusal("Authentication Failed: timestamp"), status=401, headers=ahead)
+    with breeze(refused) as (adapter, _), pytest.raises(BrokerUnavailable, match=r"clock is -9[456] s away"):
+        adapter.fetch_margin()
 
 
 def test_a_placed_order_gives_its_id_and_evidence() -> None:
