@@ -91,11 +91,11 @@ def test_an_address_that_is_not_registered_is_named(stack: Stack, broker: str, s
 
 
 def test_what_processes_write_is_their_owners_alone(stack: Stack) -> None:
-    """The simulators are no part of an installation that trades, and left out."""
+    """Without the style sheets, which anybody may read, and what the test itself starts: queue, simulators, logs."""
     modes: dict[Path, int] = {}
     for folder, _, files in os.walk(stack.home):
         inside = Path(folder).relative_to(stack.home).parts
-        if inside[:1] not in (("simulator",), ("queue",), ("logs",)):
+        if inside[:1] not in (("simulator",), ("static",), ("queue",), ("logs",)):
             modes |= {Path(folder, name): stat.S_IMODE(Path(folder, name).stat().st_mode) for name in files}
     assert len(modes) > 3
     assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
