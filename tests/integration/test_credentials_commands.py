@@ -264,6 +264,7 @@ def test_rotating_by_command(settings: Any) -> None:
         call_command("rotate_encryption_key")
 
 
+@pytest.mark.timeout(300)  # seven processes, each of which starts Django
 def test_a_rotation_killed_half_way_is_finished_by_running_it_again(tmp_path: Path) -> None:
     """In processes and on a file of its own; somebody reads all the while."""
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
