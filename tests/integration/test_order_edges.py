@@ -178,14 +178,14 @@ def test_a_stop_order_becomes_a_limit_order_and_can_be_changed_again(desk: Any) 
 def test_two_readings_of_the_book_at_once_take_no_fill_back(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.send()
     desk.set_book("000001", limit_price=Decimal("100.55"))
-    judge = book._differs
+    judge = book._changes
 
-    def overtaken(order: BrokerOrder, row: Order) -> bool:
+    def overtaken(order: BrokerOrder, row: Order) -> dict[str, object]:
         # Between this reading's look at the mirror and its write, another reading sees the order filled.
         BrokerOrder.objects.filter(pk=order.pk).update(status=OrderStatus.FILLED, filled_quantity=65)
         return judge(order, row)
 
-    monkeypatch.setattr(book, "_differs", overtaken)
+    monkeypatch.setattr(book, "_changes", overtaken)
     desk.sync()
     mirror = BrokerOrder.objects.get()
     assert (mirror.status, mirror.filled_quantity) == (OrderStatus.FILLED, 65)
