@@ -1,6 +1,6 @@
 """Kotak Neo."""
 
-from brokers.domain.capabilities import Capabilities
+from brokers.domain.capabilities import BASIC_OPERATIONS, Capabilities, Operation
 from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce
 from brokers.interfaces import AdapterSpec
 
@@ -32,6 +32,19 @@ SPEC = AdapterSpec(
         echoes_client_tag=True,
         refuses_duplicate_tag=True,
         unattended_login=True,
+        # Functions of SDK 3.0.9 and its docs (docs/functions, read 2026-11-28). It has no books of past days, no
+        # depository and no GTT; its feeds are not brought.
+        operations=BASIC_OPERATIONS
+        | {
+            Operation.SEGMENT_MARGINS,  # limits: one pool
+            Operation.MARGIN_REQUIRED,  # margin_required: one order a call
+            Operation.HOLDINGS,  # holdings, with prices of quotes
+            Operation.ORDER_HISTORY,  # order_history: of today
+            Operation.DEPTH,  # quotes: five levels
+            Operation.YEAR_RANGE,  # quotes of type 52w
+            Operation.OPTION_CHAIN,  # option_chain
+            Operation.CANDLES,  # historical_data: 1m, 5m, 15m, 30m, 1h, 1d
+        },
         # "10 requests/second across APIs", Kotak's FAQ, read 2026-11-22; two are left to what arrives late.
         call_limits=((8, 1),),
     ),

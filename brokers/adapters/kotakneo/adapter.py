@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
-from brokers.adapters.kotakneo import SPEC, building, errors, master, parsing, sdk, session
+from brokers.adapters.kotakneo import (
+    SPEC,
+    building,
+    errors,
+    master,
+    parsing_account,
+    parsing_market,
+    parsing_orders,
+    sdk,
+    session,
+)
 from brokers.adapters.kotakneo.errors import Reply
+from brokers.adapters.kotakneo.tables import MOST_QUOTES, SEGMENTS
 from brokers.clock import trading_day
-from brokers.domain.account import MarginData, Position
+from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
+from brokers.domain.enums import CandleInterval, Exchange
 from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
-from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
+from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
+from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
 
 
 class NeoAPI(BrokerAdapter):
@@ -39,44 +53,105 @@ class NeoAPI(BrokerAdapter):
         self._client = None
         self.context.wire.close()
 
-    # Reads
+    # Reads of the account
 
     def fetch_margin(self) -> MarginData:
-        reply = self._ask(self._session_client().limits)
-        errors.raise_foreign(reply)
-        if not reply.is_ok:
-            raise errors.read_failure(reply, what="margin")
-        return parsing.margin(reply.body, as_of=self.context.clock.now())
+        return parsing_account.margin(self._limits("margin"), as_of=self.context.clock.now())
+
+    def fetch_segment_margins(self) -> list[SegmentMargin]:
+        return parsing_account.segment_margins(self._limits("segment margins"), as_of=self.context.clock.now())
+
+    def fetch_margin_required(self, requests: Sequence[OrderRequest]) -> MarginRequired:
+        """One call for each order, so that a basket is a sum."""
+        bodies = [self._margin_of(building.margin_arguments(request)) for request in requests]
+        return parsing_account.margin_required(bodies, as_of=self.context.clock.now())
 
     def fetch_positions(self) -> list[Position]:
         rows = self._rows(self._session_client().positions, "positions")
-        return parsing.positions(rows, self.context.instruments, as_of=self.context.clock.now())
+        return parsing_account.positions(rows, self.context.instruments, as_of=self.context.clock.now())
+
+    def fetch_holdings(self) -> list[Holding]:
+        """Two calls or more: Kotak's holdings have no price of now, which its quotes have."""
+        rows = errors.holding_rows(self._ask(self._session_client().holdings))
+        shares = parsing_account.held_shares(rows, self.context.instruments)
+        prices: dict[tuple[Exchange, str], Decimal] = {}
+        for asked in _portions([share for share in shares if share]):
+            prices |= parsing_market.last_prices(self._quoted(asked, "ltp", "prices of holdings"), asked)
+        return parsing_account.holdings(rows, shares, prices, as_of=self.context.clock.now())
 
     def fetch_orders(self) -> list[Order]:
-        return parsing.orders(self._rows(self._session_client().order_report, "orders"), self.context.instruments)
+        rows = self._rows(self._session_client().order_report, "orders")
+        return parsing_orders.orders(rows, self.context.instruments)
 
     def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order:
         wanted, client = building.order_id(broker_order_id), self._session_client()
         rows = self._rows(lambda: client.order_report(order_id=wanted), "the order")
-        for order in parsing.orders(rows, self.context.instruments):
+        for order in parsing_orders.orders(rows, self.context.instruments):
             if order.broker_order_id == wanted:
                 return order
         raise BrokerUnavailable(f"Kotak does not show order {wanted} today; read the order book, or ask again.")
 
     def fetch_order_tags(self, broker_order_id: str, instrument: Instrument) -> frozenset[str]:
-        wanted, client = building.order_id(broker_order_id), self._session_client()
-        return parsing.tags(errors.history_rows(self._ask(lambda: client.order_history(order_id=wanted))))
+        return parsing_orders.tags(self._history(building.order_id(broker_order_id)))
+
+    def fetch_order_history(self, broker_order_id: str, instrument: Instrument) -> list[OrderEvent]:
+        wanted = building.order_id(broker_order_id)
+        return parsing_orders.events(self._history(wanted), wanted)
 
     def fetch_trades(self) -> list[Fill]:
-        return parsing.fills(self._rows(self._session_client().trade_report, "trades"), self.context.instruments)
+        rows = self._rows(self._session_client().trade_report, "trades")
+        return parsing_orders.fills(rows, self.context.instruments)
+
+    # Reads of the market
 
     def fetch_quote(self, instrument: Instrument) -> Quote:
-        token, client = building.quote_token(instrument), self._session_client()
-        reply = self._ask(lambda: client.quotes(instrument_tokens=[token], quote_type="all"))
-        errors.raise_foreign(reply)
-        if reply.status != 200 or not isinstance(reply.body, list):
-            raise errors.read_failure(reply, what=f"a quote of {instrument.symbol}")
-        return parsing.quote(reply.body, token, instrument, as_of=self.context.clock.now())
+        return self.fetch_quotes([instrument])[0]
+
+    def fetch_quotes(self, instruments: Sequence[Instrument]) -> list[Quote]:
+        """Fifty a call."""
+        found: list[Quote] = []
+        for asked in _portions(instruments):
+            body = self._quoted(asked, "all", f"the quotes of {len(asked)} instruments")
+            found += parsing_market.quotes(body, asked, as_of=self.context.clock.now())
+        return found
+
+    def fetch_depth(self, instrument: Instrument) -> Depth:
+        """Five levels."""
+        [asked] = _portions([instrument])
+        # Of all kinds of quotes only this one has the totals, too.
+        body = self._quoted(asked, "all", f"the depth of {instrument.symbol}")
+        return parsing_market.depth(body, *asked[0], as_of=self.context.clock.now())
+
+    def fetch_year_range(self, instrument: Instrument) -> YearRange:
+        [asked] = _portions([instrument])
+        body = self._quoted(asked, "52w", f"the year's prices of {instrument.symbol}")
+        return parsing_market.year_range(body, *asked[0], as_of=self.context.clock.now())
+
+    def fetch_option_chain(self, underlying: Instrument, expiry: date, strikes: int) -> OptionChain:
+        arguments, client = building.chain_arguments(underlying, expiry, strikes), self._session_client()
+        reply = self._ask(lambda: client.option_chain(**arguments))
+        body = errors.market_data(reply, what=f"the option chain of {underlying.underlying}")
+        return parsing_market.option_chain(
+            body["data"],
+            underlying,
+            expiry,
+            strikes,
+            self.context.instruments,
+            exchange=SEGMENTS[arguments["exchange"]],
+            as_of=self.context.clock.now(),
+        )
+
+    def fetch_candles(
+        self, instrument: Instrument, interval: CandleInterval, starts_at: datetime, ends_at: datetime
+    ) -> list[Candle]:
+        pages, names = building.candle_arguments(interval, starts_at, ends_at), building.neosymbols(instrument)
+        found: dict[datetime, Candle] = {}
+        for page in pages:
+            for candle in self._candles(instrument, names, interval, page):
+                if starts_at <= candle.opened_at < ends_at:
+                    # Of one that comes twice the later is the newer.
+                    found[candle.opened_at] = candle
+        return [found[opened_at] for opened_at in sorted(found)]
 
     def read_master(self) -> Iterator[MasterRow | MasterProblem]:
         def files() -> Reply:
@@ -112,6 +187,37 @@ class NeoAPI(BrokerAdapter):
 
     # Inside
 
+    def _limits(self, what: str) -> Mapping[str, Any]:
+        return errors.pool(self._ask(self._session_client().limits), what=what)
+
+    def _margin_of(self, arguments: Mapping[str, str]) -> Mapping[str, Any]:
+        client = self._session_client()
+        return errors.pool(self._ask(lambda: client.margin_required(**arguments)), what="the margin of an order")
+
+    def _history(self, order_id: str) -> list[Mapping[str, Any]]:
+        client = self._session_client()
+        return errors.history_rows(self._ask(lambda: client.order_history(order_id=order_id)))
+
+    def _quoted(self, asked: Sequence[tuple[dict[str, str], Instrument]], kind: str, what: str) -> list[Any]:
+        tokens, client = [token for token, _ in asked], self._session_client()
+        reply = self._ask(lambda: client.quotes(instrument_tokens=tokens, quote_type=kind))
+        return errors.market_list(reply, what=what)
+
+    def _candles(
+        self, instrument: Instrument, names: list[str], interval: CandleInterval, page: Mapping[str, str]
+    ) -> list[Candle]:
+        """One page. ``names`` loses those that Kotak turns out not to know, so that each is tried once."""
+        client = self._session_client()
+        while True:
+            reply = self._ask(lambda: client.historical_data(neosymbol=names[0], **page))
+            if not errors.says_unknown_symbol(reply) or len(names) == 1:
+                break
+            names.pop(0)
+        if errors.says_no_candles(reply):
+            return []
+        body = errors.market_data(reply, what=f"candles of {instrument.symbol}")
+        return parsing_market.candles(body, instrument, interval)
+
     def _mutate(self, method: str, arguments: Mapping[str, str], *, what: str, order_id: str | None = None) -> OrderAck:
         client = self._client
         if client is None:
@@ -139,3 +245,9 @@ class NeoAPI(BrokerAdapter):
         except sdk.raised_errors() as error:
             body = {"Error": error}
         return Reply(body=body, records=tuple(wire.trace.records[seen:]))
+
+
+def _portions(instruments: Sequence[Instrument]) -> list[list[tuple[dict[str, str], Instrument]]]:
+    """The instruments with what each is quoted by, as many together as one call takes."""
+    asked = [(building.quote_token(instrument), instrument) for instrument in instruments]
+    return [asked[start : start + MOST_QUOTES] for start in range(0, len(asked), MOST_QUOTES)]

@@ -7,18 +7,25 @@ SDK 3.0.9 lets ``nan`` prices, any ``transaction_type`` and any trigger price th
 from __future__ import annotations
 
 import re
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from brokers.adapters.kotakneo import SPEC
 from brokers.adapters.kotakneo.tables import (
+    CANDLE_DAYS,
     CASH_PRODUCTS,
+    CHAIN_SEGMENTS,
+    CHAIN_STEP,
     INDEX_NAMES,
+    INTERVALS,
     ORDER_TYPE_WORDS,
     SEGMENTS,
     SIDE_WORDS,
     TIME_IN_FORCE_WORDS,
 )
-from brokers.domain.enums import InstrumentKind, OrderType, TimeInForce
+from brokers.clock import trading_day
+from brokers.domain.enums import CandleInterval, InstrumentKind, OrderType, TimeInForce
 from brokers.domain.errors import OrderDenied, UnsupportedFeature
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
@@ -60,6 +67,16 @@ def place_arguments(request: OrderRequest) -> dict[str, str]:
             time_in_force=request.time_in_force,
         ),
     }
+
+
+def margin_arguments(request: OrderRequest) -> dict[str, str]:
+    """Arguments of ``margin_required``.
+
+    :raises OrderDenied: as for :func:`place_arguments`.
+    """
+    order = place_arguments(request)
+    same = ("exchange_segment", "transaction_type", "product", "order_type", "quantity", "price", "trigger_price")
+    return {"instrument_token": _identifiers(request.instrument)["token"], **{name: order[name] for name in same}}
 
 
 def modify_arguments(change: OrderChange) -> dict[str, str]:
@@ -105,6 +122,60 @@ def quote_token(instrument: Instrument) -> dict[str, str]:
             )
         token = INDEX_NAMES[ids["trading_symbol"]]
     return {"exchange_segment": ids["exchange_segment"], "instrument_token": token}
+
+
+def chain_arguments(underlying: Instrument, expiry: date, strikes: int) -> dict[str, Any]:
+    """Arguments of ``option_chain``: enough tens of strikes for so many on each side of the money.
+
+    :raises OrderDenied: it is no index or share, or Kotak's master does not have it.
+    """
+    segment = _identifiers(underlying)["exchange_segment"]
+    if underlying.kind not in (InstrumentKind.INDEX, InstrumentKind.EQUITY):
+        raise OrderDenied(
+            f"{underlying.symbol} has no options; ask for those of {underlying.underlying}, which is an index or share."
+        )
+    # One at the money, and one more on each side, since Kotak does not say which side has the odd one.
+    tens = -(-(2 * strikes + 3) // CHAIN_STEP)
+    return {
+        "exchange": CHAIN_SEGMENTS[segment],
+        "underlying": underlying.underlying,
+        "expiry": expiry.isoformat(),
+        "instrument_type": "option",
+        "count": tens * CHAIN_STEP,
+    }
+
+
+def neosymbols(instrument: Instrument) -> list[str]:
+    """What candles may be asked for by, the likeliest first: the token and, for an index, its name, too.
+
+    :raises OrderDenied: Kotak's master does not have the instrument.
+    """
+    ids = _identifiers(instrument)
+    names = [ids["token"]]
+    if instrument.kind is InstrumentKind.INDEX and ids["trading_symbol"] in INDEX_NAMES:
+        names.append(INDEX_NAMES[ids["trading_symbol"]])
+    return [f"{ids['exchange_segment']}|{name}" for name in names]
+
+
+def candle_arguments(interval: CandleInterval, starts_at: datetime, ends_at: datetime) -> list[dict[str, str]]:
+    """Arguments of ``historical_data`` without the symbol, one for each call, oldest first.
+
+    :raises UnsupportedFeature: Kotak has no candles of this interval.
+    """
+    if interval not in INTERVALS:
+        raise UnsupportedFeature(
+            f"Kotak has no candles of {interval.value}; ask for one of {', '.join(each.value for each in INTERVALS)}."
+        )
+    first, last, span = trading_day(starts_at), trading_day(ends_at - timedelta(microseconds=1)), CANDLE_DAYS[interval]
+    starts = [first + timedelta(days=offset) for offset in range(0, (last - first).days + 1, span)]
+    return [
+        {
+            "interval": INTERVALS[interval],
+            "from_date": start.isoformat(),
+            "to_date": min(last, start + timedelta(days=span - 1)).isoformat(),
+        }
+        for start in starts
+    ]
 
 
 def order_id(text: str) -> str:

@@ -21,8 +21,10 @@ from brokers.adapters.kotakneo.tables import (
     CODE_ORDER_ENDED,
     CODES_DUPLICATE_TAG,
     CODES_SESSION,
+    NO_CANDLES,
     REFUSAL_STATUSES,
     REFUSALS,
+    UNKNOWN_SYMBOL,
 )
 from brokers.domain.errors import (
     BrokerError,
@@ -184,8 +186,66 @@ def history_rows(reply: Reply) -> list[Mapping[str, Any]]:
 
     :raises BrokerError: as :func:`read_failure` says.
     """
-    inner = reply.body.get("data") if isinstance(reply.body, Mapping) else None
-    return read_rows(replace(reply, body=inner) if isinstance(inner, Mapping) else reply, what="the order's history")
+    return read_rows(_unwrapped(reply), what="the order's history")
+
+
+def holding_rows(reply: Reply) -> list[Mapping[str, Any]]:
+    """The rows of ``holdings``, which come without ``stat``.
+
+    :raises BrokerError: as :func:`read_failure` says.
+    """
+    body = reply.body
+    if isinstance(body, Mapping) and isinstance(body.get("data"), list) and "stat" not in body:
+        return read_rows(replace(reply, body={**body, "stat": "Ok"}), what="holdings")
+    return read_rows(reply, what="holdings")
+
+
+def pool(reply: Reply, *, what: str) -> Mapping[str, Any]:
+    """The figures of ``limits`` or, one envelope deeper, of ``margin_required``.
+
+    :raises BrokerError: as :func:`read_failure` says.
+    """
+    raise_foreign(reply)
+    inner = _unwrapped(reply)
+    if not inner.is_ok:
+        raise read_failure(inner, what=what)
+    body: Mapping[str, Any] = inner.body
+    return body
+
+
+def market_list(reply: Reply, *, what: str) -> list[Any]:
+    """The list that ``quotes`` answers; an error is a dict.
+
+    :raises BrokerError: as :func:`read_failure` says.
+    """
+    raise_foreign(reply)
+    if reply.status != HTTPStatus.OK or not isinstance(reply.body, list):
+        raise read_failure(reply, what=what)
+    return reply.body
+
+
+def market_data(reply: Reply, *, what: str) -> Mapping[str, Any]:
+    """The whole answer of ``option_chain`` or ``historical_data``, whose ``data`` is an object.
+
+    :raises BrokerError: as :func:`read_failure` says.
+    """
+    raise_foreign(reply)
+    body = reply.body
+    good = reply.status == HTTPStatus.OK and isinstance(body, Mapping) and isinstance(body.get("data"), Mapping)
+    if not good or str(body.get("status", "success")).lower() != "success":
+        raise read_failure(reply, what=what)
+    answer: Mapping[str, Any] = body
+    return answer
+
+
+def says_no_candles(reply: Reply) -> bool:
+    """Whether Kotak says in words that it has no candles in a stretch, e.g. over a weekend."""
+    return _is_fault(reply, NO_CANDLES)
+
+
+def says_unknown_symbol(reply: Reply) -> bool:
+    """Whether ``historical_data`` does not know the name that was asked for."""
+    return _is_fault(reply, (UNKNOWN_SYMBOL,))
 
 
 def read_failure(reply: Reply, *, what: str) -> BrokerError:
@@ -228,6 +288,17 @@ def login_failure(reply: Reply, *, step: str, advice: str) -> BrokerError:
         code=reply.code,
         evidence=reply.evidence,
     )
+
+
+def _is_fault(reply: Reply, words: tuple[str, ...]) -> bool:
+    said = reply.reason.lower()
+    return reply.status == HTTPStatus.BAD_REQUEST and reply.complete and any(each in said for each in words)
+
+
+def _unwrapped(reply: Reply) -> Reply:
+    """What is inside the envelope that the SDK makes of some answers."""
+    inner = reply.body.get("data") if isinstance(reply.body, Mapping) else None
+    return replace(reply, body=inner) if isinstance(inner, Mapping) else reply
 
 
 def _parts(body: object) -> list[Mapping[str, Any]]:

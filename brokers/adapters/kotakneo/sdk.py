@@ -61,7 +61,13 @@ def client(context: AdapterContext) -> Any:
             timeout=_SDK_TIMEOUT_SECONDS,
         )
     neo.api_client.rest_client.session.follow_redirects = False
+    # After each answer it would write the holdings to a file, and lose the answer when it cannot (3.0.9, neo_api.py).
+    neo._cache_holdings_response = _keep_nothing
     return neo
+
+
+def _keep_nothing(_: object) -> None:
+    pass
 
 
 def raised_errors() -> tuple[type[Exception], ...]:

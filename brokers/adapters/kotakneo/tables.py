@@ -1,6 +1,15 @@
 """Kotak's words and the domain's, both ways, and Kotak's limits. Each entry says where it was seen and when."""
 
-from brokers.domain.enums import Exchange, OrderStatus, OrderType, Product, Side, TimeInForce
+from brokers.domain.enums import (
+    CandleInterval,
+    Exchange,
+    OptionRight,
+    OrderStatus,
+    OrderType,
+    Product,
+    Side,
+    TimeInForce,
+)
 
 #: ``exchange_segment`` of the SDK, ``exSeg`` of the books. SDK 3.0.9 settings.py, read 2026-11-22.
 SEGMENTS = {
@@ -109,6 +118,41 @@ EXPIRY_EPOCHS = {"nse_fo": 315_513_000, "bse_fo": 0}
 
 #: Cash series that are shares or traded like them. The rest of the file is debt, block windows and gold bonds.
 SHARE_SERIES = frozenset({"EQ", "BE", "BZ", "SM", "ST", "SZ", "IV", "RR", "E1"})
+
+#: Segment of an index or share -> that of its options.
+CHAIN_SEGMENTS = {"nse_cm": "nse_fo", "bse_cm": "bse_fo"}
+#: ``optionType`` of an option chain. SDK docs, read 2026-11-28.
+RIGHTS = {right.value: right for right in OptionRight}
+#: ``moneyness`` of the strike nearest to the underlying's price.
+AT_THE_MONEY = "ATM"
+#: An option chain is asked for in tens of strikes (SDK docs, read 2026-11-28).
+CHAIN_STEP = 10
+
+#: Instruments in one call of ``quotes``, by the broker's side (SDK docs, read 2026-11-28).
+MOST_QUOTES = 50
+
+#: ``interval`` of ``historical_data``; 3min, 10min and W exist, too. SDK docs, read 2026-11-28.
+INTERVALS = {
+    CandleInterval.MINUTE: "1min",
+    CandleInterval.FIVE_MINUTES: "5min",
+    CandleInterval.FIFTEEN_MINUTES: "15min",
+    CandleInterval.THIRTY_MINUTES: "30min",
+    CandleInterval.HOUR: "60min",
+    CandleInterval.DAY: "D",
+}
+#: Days in one call of ``historical_data``, first and last included; a longer one is refused, not cut.
+CANDLE_DAYS = {
+    CandleInterval.MINUTE: 30,
+    CandleInterval.FIVE_MINUTES: 30,
+    CandleInterval.FIFTEEN_MINUTES: 60,
+    CandleInterval.THIRTY_MINUTES: 90,
+    CandleInterval.HOUR: 90,
+    CandleInterval.DAY: 180,
+}
+#: A stretch without candles is an HTTP 400 with one of these, seen live by clients in September 2026.
+NO_CANDLES = ("no data found", "market has not yet opened")
+#: The HTTP 400 for a ``neosymbol`` that Kotak does not know.
+UNKNOWN_SYMBOL = "invalid neosymbol"
 
 #: One segment's file is up to 30 MB.
 MASTER_FILE_SECONDS = 60.0
