@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from brokers.adapters.kotakneo import simulator_rows as rows
-from brokers.adapters.kotakneo.simulator_master import INDEX_NAMES, PATHS, master_file, read_contracts
+from brokers.adapters.kotakneo.simulator_market import CANDLES, CHAIN, NO_DATA, QUOTES, MarketData
+from brokers.adapters.kotakneo.simulator_market import fault as fault_of_market
+from brokers.adapters.kotakneo.simulator_master import PATHS, master_file, read_contracts
 from brokers.adapters.kotakneo.simulator_orders import (
     SEGMENTS,
     BadForm,
@@ -22,11 +23,10 @@ from brokers.adapters.kotakneo.simulator_orders import (
 )
 from brokers.adapters.kotakneo.simulator_session import BROKER, Logins, login_refused
 from brokers.clock import IST
-from brokers.domain.enums import InstrumentKind, Product
+from brokers.domain.enums import Product
 from brokers.simulator import accounts
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import Refused, Why
-from brokers.simulator.contracts import Contract
 from brokers.simulator.exchange import SimulatedExchange
 from brokers.simulator.faults import Fault, Kind
 from brokers.simulator.http import App, Reply, Request, face_app
@@ -35,9 +35,7 @@ from brokers.simulator.rules import BrokerRules
 __all__ = ["create_face", "read_contracts"]
 
 FIN_KEY = "neotradeapi"
-QUOTES = "/script-details/1.0/quotes/neosymbol/"
 MASTER = "/wso2-scripmaster/v1/prod/"
-MAX_QUOTES = 50
 
 #: "Ok" means taken by the gateway; these come later, as a rejection in the book.
 LATE = frozenset({Why.MARGIN, Why.HOLDING, Why.FREEZE, Why.BAND, Why.TICK, Why.LOT, Why.TRIGGER})
@@ -77,10 +75,6 @@ def _listed(found: list[Any]) -> Reply:
     return Reply(content={"stat": "Ok", "stCode": 200, "data": found}) if found else _nothing()
 
 
-def _market_fault(text: str, code: int = 400) -> Reply:
-    return Reply(content={"status": "ERROR", "fault": {"code": code, "message": text}}, status=code)
-
-
 def _dead_session() -> Reply:
     content = {"stCode": 100022, "errMsg": "invalid session token", "stat": "error in neo-login-check-api"}
     return Reply(content=content, status=401)
@@ -99,13 +93,14 @@ class _Route:
 
 
 class NeoFace:
-    """Login, orders, reports, quotes, master and configuration."""
+    """Login, orders, reports, market data, master and configuration."""
 
     broker = BROKER
 
     def __init__(self, exchange: SimulatedExchange) -> None:
         self._exchange = exchange
         self._logins = Logins(exchange)
+        market = MarketData(exchange)
         self._masters: dict[str, tuple[object, bytes]] = {}
         self._routes = {
             ("POST", "/login/1.0/tradeApiLogin"): _Route("login", "L", self._logins.view),
@@ -122,11 +117,13 @@ class NeoFace:
             ("GET", "/portfolio/v1/holdings"): _Route("holdings", "B", self._holdings),
             ("POST", "/quick/user/limits"): _Route("funds", "B", self._limits),
             ("POST", "/quick/user/check-margin"): _Route("margin", "B", self._margin),
+            ("GET", CHAIN): _Route("chain", "C", market.chain),
+            ("GET", CANDLES): _Route("candles", "C", market.candles),
             ("GET", "/script-details/1.0/masterscrip/file-paths"): _Route("master", "C", self._file_paths),
         }
         self._prefixes = {
             "/quick/user/orders/": _Route("order", "B", self._order),
-            QUOTES: _Route("quote", "C", self._quotes),
+            QUOTES: _Route("quote", "C", market.quotes),
             MASTER: _Route("master", "", self._master),
         }
 
@@ -165,7 +162,7 @@ class NeoFace:
         if route and route.headers == "L":
             return login_refused(fault.body or "Login is refused")
         if route and route.headers == "C":
-            return _market_fault(fault.body or "invalid request")
+            return fault_of_market(fault.body or (NO_DATA if fault.kind is Kind.NO_DATA else "invalid request"))
         if fault.kind is Kind.SESSION_DEAD:
             return _dead_session()
         if fault.kind is Kind.STATIC_IP:
@@ -196,7 +193,7 @@ class NeoFace:
         if headers == "L" and (not given.get("authorization") or given.get("neo-fin-key") != FIN_KEY):
             raise _Refusal(login_refused("Required header not found.", "10512", 400))
         if account is None:
-            refusals = {"L": login_refused("Invalid consumer key"), "C": _market_fault("invalid consumer key", 401)}
+            refusals = {"L": login_refused("Invalid consumer key"), "C": fault_of_market("invalid consumer key", 401)}
             raise _Refusal(refusals.get(headers) or _dead_session())
         if headers in ("A", "B"):
             if headers == "A" and given.get("authorization") != account.api_key:
@@ -264,26 +261,6 @@ class NeoFace:
         ticket = margin_ticket_of(self._exchange, form_of(request.body))
         needed = self._exchange.required_margin(account, ticket)
         return Reply(content=rows.margin(needed, self._exchange.funds(account)))
-
-    def _quotes(self, request: Request, _: SimulatedAccount) -> Reply:
-        parts = unquote(request.raw_path.decode().removeprefix(QUOTES)).rpartition("/")
-        asked, kind = parts[0], parts[2]
-        symbols = [part.partition("|")[::2] for part in asked.split(",") if part]
-        if not symbols or len(symbols) > MAX_QUOTES:
-            return _market_fault(f"give 1 to {MAX_QUOTES} instruments")
-        found = [self._quoted(segment, name) for segment, name in symbols]
-        quoted = [rows.quote(self._exchange.quote(each), kind) for each in found if each]
-        return Reply(content=quoted) if quoted else _market_fault("no data found for the given symbols")
-
-    def _quoted(self, segment: str, name: str) -> Contract | None:
-        """A contract by its token, or an index by its display name, e.g. ``Nifty 50``."""
-        where = SEGMENTS.get(segment)
-        if where is None:
-            return None
-        display = INDEX_NAMES.get(name, name).upper()
-        found = self._exchange.universe.by_token(where, name) or self._exchange.universe.by_symbol(where, display)
-        by_name = found is None or found.token != name
-        return None if found is None or (by_name and found.kind is not InstrumentKind.INDEX) else found
 
     # Master
 

@@ -1,4 +1,4 @@
-"""The rows of Kotak Neo's replies, made from the simulated exchange's books.
+"""The rows of Kotak Neo's replies about an account, made from the simulated exchange's books.
 
 Quantities of orders are numbers and those of positions text, prices are text; missing is ``NA``, ``--``, ``- `` or
 nothing, as in the published samples and in answers seen in 2025 and 2026.
@@ -17,7 +17,7 @@ from brokers.clock import IST
 from brokers.domain.enums import InstrumentKind, OrderType
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import BookedOrder, Funds, HeldPosition, Moment, State, Trade
-from brokers.simulator.contracts import Contract, MarketQuote
+from brokers.simulator.contracts import Contract
 
 Row = dict[str, Any]
 
@@ -222,9 +222,9 @@ def position(held: HeldPosition, account: SimulatedAccount) -> Row:
 
 
 def holding(held: HeldPosition) -> Row:
-    """One share in the portfolio; its numbers are numbers."""
+    """One share in the portfolio; its numbers are numbers, and those of the market are of the last close."""
     contract, quantity = held.contract, held.net_quantity
-    cost, value = held.average_price * quantity, held.last_price * quantity
+    cost, value = held.average_price * quantity, contract.base_price * quantity
     return {
         "instrumentType": "Equity",
         "symbol": contract.symbol,
@@ -273,71 +273,17 @@ def limits(money: Funds, account: SimulatedAccount, at: datetime) -> Row:
 
 
 def margin(needed: Decimal, money: Funds) -> Row:
-    """What one order would need."""
+    """What one order would need. ``avlCash`` is before what is used already, as in the published sample."""
     missing = max(Decimal(0), needed - money.available)
     return {
-        "avlCash": f"{money.available:.6f}",
+        "avlCash": f"{money.cash + money.realized:.6f}",
         "totMrgnUsd": f"{money.used + needed:.6f}",
         "mrgnUsd": f"{money.used:.6f}",
         "ordMrgn": f"{needed:.6f}",
         "rmsVldtd": "OK" if not missing else "NOT OK",
-        "reqdMrgn": f"{needed:.6f}",
-        "avlMrgn": f"{money.available:.6f}",
+        "reqdMrgn": "0.000000",
+        "avlMrgn": "0.000000",
         "insufFund": f"{missing:.6f}",
         "stat": "Ok",
         "stCode": 200,
-    }
-
-
-def quote(seen: MarketQuote, kind: str) -> Row:
-    """One quote, every number as text; ``kind`` is what was asked for."""
-    contract = seen.contract
-    row: Row = {
-        "exchange_token": contract.token,
-        "display_symbol": trading_symbol(contract),
-        "exchange": SEGMENT_OF[contract.exchange],
-    }
-    parts: dict[str, Row] = {
-        "ltp": {"ltp": f"{seen.last_price:.4f}", "lstup_time": str(int(seen.traded_at_epoch))},
-        "ohlc": {"ohlc": _ohlc(seen)},
-        "oi": {"open_int": str(seen.open_interest)},
-        "52w": {"year_high": f"{seen.high * 2:.2f}", "year_low": f"{seen.low / 2:.2f}"},
-        "circuit_limits": {
-            "low_price_range": f"{contract.lower_band:.4f}",
-            "high_price_range": f"{contract.upper_band:.4f}",
-        },
-        "market_depth": {"depth": _depth(seen)},
-        "scrip_details": {"last_volume": str(seen.volume), **_change(seen)},
-    }
-    for name, part in parts.items():
-        if kind in ("all", name):
-            row |= part
-    return row
-
-
-def _ohlc(seen: MarketQuote) -> Row:
-    values = {"open": seen.open, "high": seen.high, "low": seen.low, "close": seen.previous_close}
-    return {name: f"{value:.4f}" for name, value in values.items()}
-
-
-def _change(seen: MarketQuote) -> Row:
-    moved = seen.last_price - seen.previous_close
-    part = moved / seen.previous_close * 100 if seen.previous_close else Decimal(0)
-    return {
-        "change": f"{moved:.4f}",
-        "per_change": f"{part:.4f}",
-        "avg_cost": f"{seen.last_price:.4f}",
-        "last_traded_quantity": str(seen.contract.lot_size),
-        "total_buy": str(seen.bid_quantity * 5),
-        "total_sell": str(seen.ask_quantity * 5),
-    }
-
-
-def _depth(seen: MarketQuote) -> Row:
-    tick = seen.contract.tick_size
-    buy = [(seen.bid - tick * step, seen.bid_quantity) for step in range(5)]
-    sell = [(seen.ask + tick * step, seen.ask_quantity) for step in range(5)]
-    return {
-        side: [{"price": f"{max(price, Decimal(0)):.4f}", "quantity": str(size), "orders": "3"} for price, size in rows]
-        for side, rows in (("buy", buy), ("sell", sell))
     }
