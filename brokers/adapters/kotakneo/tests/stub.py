@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +52,21 @@ SHARE = Instrument(
     master_day=date(2026, 11, 23),
     identifiers={"kotakneo": {"exchange_segment": "nse_cm", "trading_symbol": "RELIANCE-EQ", "token": "2885"}},
 )
+INDEX = Instrument(
+    symbol="NIFTY 50",
+    exchange=Exchange.NSE,
+    kind=InstrumentKind.INDEX,
+    underlying="NIFTY",
+    master_day=date(2026, 11, 23),
+    identifiers={"kotakneo": {"exchange_segment": "nse_cm", "trading_symbol": "NIFTY", "token": "26000"}},
+)
+
+
+def option(strike: int, right: OptionRight) -> Instrument:
+    """An option like :data:`CALL`."""
+    symbol = f"NIFTY26NOV{strike}{right.value}"
+    ids = {"exchange_segment": "nse_fo", "trading_symbol": symbol, "token": f"7{strike}"}
+    return replace(CALL, symbol=symbol, strike=Decimal(strike), right=right, identifiers={"kotakneo": ids})
 
 
 def fixture(name: str) -> Any:

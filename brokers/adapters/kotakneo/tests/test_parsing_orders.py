@@ -1,29 +1,23 @@
-"""What Kotak's answers mean."""
+"""What Kotak's books of orders and trades mean."""
 
 from copy import deepcopy
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from brokers.adapters.kotakneo import parsing_account, parsing_market, parsing_orders, tables
+from brokers.adapters.kotakneo import parsing_orders, tables
 from brokers.adapters.kotakneo.tests.stub import CALL, SHARE, Shelf, fixture
 from brokers.domain.enums import OrderStatus, OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import UnreadableReply
 
-NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 SHELF = Shelf(CALL, SHARE)
+ORDER_ID = "261123000000001"
 
 
 def order_row(**changes: Any) -> dict[str, Any]:
     row: dict[str, Any] = deepcopy(fixture("order_report")["data"][0])
-    return row | changes
-
-
-def position_row(**changes: Any) -> dict[str, Any]:
-    row: dict[str, Any] = deepcopy(fixture("positions")["data"][0])
     return row | changes
 
 
@@ -108,97 +102,38 @@ def test_a_row_that_cannot_be_read_fails_the_whole_book(broken: dict[str, Any]) 
         parsing_orders.orders([order_row(), order_row(**broken)], SHELF)
 
 
-def test_profit_of_a_long_position() -> None:
-    position = parsing_account.positions([position_row()], SHELF, as_of=NOW)[0]
-    assert (position.quantity, position.average_price) == (225, Decimal("2112.00"))
-    assert position.pnl == Decimal("225") * Decimal("2150.00") - Decimal("475200.00")
-
-
-def test_profit_of_a_short_position_counts_what_was_carried() -> None:
-    row = position_row(flBuyQty="0", buyAmt="0.00", cfSellQty="225", cfSellAmt="480000.00", flSellQty="225")
-    position = parsing_account.positions([row | {"sellAmt": "470000.00"}], SHELF, as_of=NOW)[0]
-    assert (position.quantity, position.average_price) == (-450, Decimal("2111.11"))
-    assert position.pnl == Decimal("950000.00") - 450 * Decimal("2150.00")
-
-
-def test_profit_counts_multiplier_and_fractions() -> None:
-    row = position_row(multiplier="10", genNum="1", genDen="2", prcNum="0", prcDen="", buyAmt="2376000.00")
-    position = parsing_account.positions([row], SHELF, as_of=NOW)[0]
-    assert position.average_price == Decimal("2112.00")
-    assert position.pnl == Decimal(225) * Decimal(2150) * 5 - Decimal("2376000")
-
-
-def test_a_flat_position_needs_no_last_price() -> None:
-    row = position_row(flSellQty="225", sellAmt="475000.00", ltp="0")
-    position = parsing_account.positions([row], SHELF, as_of=NOW)[0]
-    assert (position.quantity, position.average_price) == (0, Decimal(0))
-    assert position.pnl == Decimal("-200.00")
-
-
-@pytest.mark.parametrize("ltp", ["0", "0.00", "-1", "NA", "", None])
-def test_without_a_last_price_an_open_position_has_no_profit(ltp: str | None) -> None:
-    position = parsing_account.positions([position_row(ltp=ltp)], SHELF, as_of=NOW)[0]
-    assert (position.last_price, position.pnl) == (None, None)
-
-
-def test_carried_units_without_their_cost_have_no_profit() -> None:
-    position = parsing_account.positions([position_row(cfBuyQty="100")], SHELF, as_of=NOW)[0]
-    assert position.pnl is None
-
-
-def test_margin_is_what_kotak_states_to_the_paisa() -> None:
-    margin = parsing_account.margin(fixture("limits"), as_of=NOW)
-    assert (margin.available, margin.used, margin.total) == (Decimal("10157.08"), Decimal("40.40"), Decimal("10197.48"))
-    assert margin.details["Net"] == "10157.079999999998"
-    assert "EntityId" not in margin.details
-
-
-@pytest.mark.parametrize("missing", ["Net", "MarginUsed"])
-def test_margin_without_its_figures_is_never_zero(missing: str) -> None:
-    body = {name: value for name, value in fixture("limits").items() if name != missing}
-    with pytest.raises(UnreadableReply):
-        parsing_account.margin(body, as_of=NOW)
-
-
 def test_fills_take_the_usable_columns() -> None:
     fill = parsing_orders.fills(fixture("trade_report")["data"], SHELF)[0]
     assert (fill.quantity, fill.price, fill.fill_id) == (65, Decimal("100.50"), "1100000000000001-207983744-1")
     assert fill.filled_at == datetime(2026, 11, 23, 4, 58, 16, tzinfo=UTC)
 
 
-TOKEN = {"exchange_segment": "nse_fo", "instrument_token": "71472"}
-
-
-def test_a_quote_is_read_whole() -> None:
-    quote = parsing_market.quotes(fixture("quotes"), [(TOKEN, CALL)], as_of=NOW)[0]
-    assert bool(quote)
-    assert (quote.last_price, quote.bid_price, quote.ask_price) == (
-        Decimal("100.5"),
-        Decimal("100.45"),
-        Decimal("100.55"),
-    )
-    assert (quote.bid_quantity, quote.previous_close, quote.volume) == (100, Decimal("99.7"), 65000)
-    assert quote.traded_at == datetime.fromtimestamp(1795409881, UTC)
-
-
-def test_a_quote_without_a_price_is_falsy() -> None:
-    row = fixture("quotes")[0] | {"ltp": "0.0000", "depth": {"buy": [], "sell": None}, "ohlc": {}, "lstup_time": "0"}
-    quote = parsing_market.quotes([row], [(TOKEN, CALL)], as_of=NOW)[0]
-    assert not quote
-    assert (quote.bid_price, quote.traded_at) == (None, None)
-
-
-@pytest.mark.parametrize("body", [[], [{"exchange": "nse_fo", "exchange_token": "1"}]])
-def test_a_quote_of_something_else_is_no_quote(body: list[dict[str, str]]) -> None:
+@pytest.mark.parametrize("price", ["0.00", "", None, "-1"])
+def test_a_fill_without_a_price_is_none(price: str | None) -> None:
+    row = fixture("trade_report")["data"][0] | {"avgPrc": price}
     with pytest.raises(UnreadableReply):
-        parsing_market.quotes(body, [(TOKEN, CALL)], as_of=NOW)
+        parsing_orders.fills([row], SHELF)
 
 
-@pytest.mark.parametrize("echoed", ["Nifty 50", "26000"])
-def test_an_index_is_found_by_either_of_its_names(echoed: str) -> None:
-    ids = {"kotakneo": {"exchange_segment": "nse_cm", "trading_symbol": "NIFTY", "token": "26000"}}
-    index, row = replace(SHARE, symbol="NIFTY 50", identifiers=ids), fixture("quotes")[0]
-    asked = {"exchange_segment": "nse_cm", "instrument_token": "Nifty 50"}
-    row |= {"exchange": "nse_cm", "exchange_token": echoed}
-    [quote] = parsing_market.quotes([row], [(asked, index)], as_of=NOW)
-    assert quote.last_price == Decimal("100.5")
+def test_a_history_is_told_from_the_beginning() -> None:
+    events = parsing_orders.events(fixture("order_history")["data"], ORDER_ID)
+    assert [(event.status, event.filled_quantity) for event in events] == [
+        (OrderStatus.PENDING, 0),
+        (OrderStatus.OPEN, 0),
+        (OrderStatus.PARTIALLY_FILLED, 65),
+        (OrderStatus.FILLED, 130),
+    ]
+    assert [event.broker_status for event in events] == ["put order req received", "open", "open", "complete"]
+    assert events[-1].happened_at == datetime(2026, 11, 23, 4, 58, 16, tzinfo=UTC)
+    assert {event.limit_price for event in events} == {Decimal("100.50")}
+
+
+def test_a_state_that_is_not_known_is_in_the_history_as_unknown() -> None:
+    rows = [row | {"ordSt": "settled", "flDtTm": "--"} for row in fixture("order_history")["data"]]
+    event = parsing_orders.events(rows, ORDER_ID)[0]
+    assert (event.status, event.broker_status, event.happened_at) == (OrderStatus.UNKNOWN, "settled", None)
+
+
+def test_the_history_of_another_order_is_refused() -> None:
+    with pytest.raises(UnreadableReply, match="261123000000001"):
+        parsing_orders.events(fixture("order_history")["data"], "261123000000009")
