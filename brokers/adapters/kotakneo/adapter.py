@@ -63,7 +63,8 @@ class NeoAPI(BrokerAdapter):
 
     def fetch_margin_required(self, requests: Sequence[OrderRequest]) -> MarginRequired:
         """One call for each order, so that a basket is a sum."""
-        bodies = [self._margin_of(building.margin_arguments(request)) for request in requests]
+        arguments = [building.margin_arguments(request) for request in requests]
+        bodies = [self._margin_of(each) for each in arguments]
         return parsing_account.margin_required(bodies, as_of=self.context.clock.now())
 
     def fetch_positions(self) -> list[Position]:
