@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -28,6 +29,8 @@ from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
+
+log = logging.getLogger("brokers.kotakneo")
 
 
 class NeoAPI(BrokerAdapter):
@@ -132,7 +135,7 @@ class NeoAPI(BrokerAdapter):
         arguments, client = building.chain_arguments(underlying, expiry, strikes), self._session_client()
         reply = self._ask(lambda: client.option_chain(**arguments))
         body = errors.market_data(reply, what=f"the option chain of {underlying.underlying}")
-        return parsing_market.option_chain(
+        chain, unknown = parsing_market.option_chain(
             body["data"],
             underlying,
             expiry,
@@ -141,6 +144,9 @@ class NeoAPI(BrokerAdapter):
             exchange=SEGMENTS[arguments["exchange"]],
             as_of=self.context.clock.now(),
         )
+        if unknown:
+            log.warning("Kotak's chain of %s has %d options that no instrument is", underlying.underlying, unknown)
+        return chain
 
     def fetch_candles(
         self, instrument: Instrument, interval: CandleInterval, starts_at: datetime, ends_at: datetime

@@ -60,7 +60,7 @@ def margin_required(bodies: Sequence[Row], *, as_of: datetime) -> MarginRequired
     )
 
 
-def positions(rows: list[Row], instruments: InstrumentLookup, *, as_of: datetime) -> list[Position]:
+def positions(rows: Sequence[Row], instruments: InstrumentLookup, *, as_of: datetime) -> list[Position]:
     """The rows of ``positions``; quantities are units, not lots."""
     try:
         return [_position(row, instruments, as_of) for row in rows]
@@ -70,13 +70,13 @@ def positions(rows: list[Row], instruments: InstrumentLookup, *, as_of: datetime
         ) from error
 
 
-def held_shares(rows: list[Row], instruments: InstrumentLookup) -> list[Instrument | None]:
+def held_shares(rows: Sequence[Row], instruments: InstrumentLookup) -> list[Instrument | None]:
     """The share of each row of ``holdings``; None where the master has none with the row's name and token."""
     return [_held_share(row, instruments) for row in rows]
 
 
 def holdings(
-    rows: list[Row],
+    rows: Sequence[Row],
     shares: Sequence[Instrument | None],
     prices: Mapping[tuple[Exchange, str], Decimal],
     *,

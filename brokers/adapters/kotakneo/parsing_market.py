@@ -83,30 +83,36 @@ def option_chain(
     *,
     exchange: Exchange,
     as_of: datetime,
-) -> OptionChain:
+) -> tuple[OptionChain, int]:
     """The ``data`` of ``option_chain``, cut to ``strikes`` on each side of the one that is at the money.
 
     Where Kotak marks none, all that it gave are kept: they lie around the money already. It states no spot price.
+    Options that today's instruments do not have are left out, and their number is the second value.
     """
     stated = fields.text(fields.mapping(data, "common_data"), "expiryDt")
     if stated != expiry.isoformat():
         raise UnreadableReply(
             f"Kotak's option chain is of {stated or 'no expiry'} instead of {expiry}; nothing of it is used. Try again."
         )
-    calls, puts = (
-        _options(data, side, right, expiry, instruments)
-        for side, right in (("call", OptionRight.CALL), ("put", OptionRight.PUT))
-    )
-    around = _around_the_money(data, sorted({option.strike for option in (*calls, *puts)}), strikes)
-    return OptionChain(
+    sides = {"call": OptionRight.CALL, "put": OptionRight.PUT}
+    read = {side: _options(data, side, right, expiry, instruments) for side, right in sides.items()}
+    around = _around_the_money(data, sorted({each.strike for side in sides for each in read[side]}), strikes)
+    kept = {side: [each for each in read[side] if each.strike in around] for side in sides}
+    calls, puts = (tuple(each for each in kept[side] if each.symbol) for side in sides)
+    if not calls or not puts:
+        raise UnreadableReply(
+            f"No option of Kotak's chain of {underlying.underlying} is among today's instruments; refresh them."
+        )
+    chain = OptionChain(
         underlying=underlying.underlying,
         exchange=exchange.value,
         expiry=expiry,
         spot_price=None,
-        calls=tuple(option for option in calls if option.strike in around),
-        puts=tuple(option for option in puts if option.strike in around),
+        calls=calls,
+        puts=puts,
         as_of=as_of,
     )
+    return chain, len(kept["call"]) + len(kept["put"]) - len(calls) - len(puts)
 
 
 def candles(body: Row, instrument: Instrument, interval: CandleInterval) -> list[Candle]:
@@ -193,6 +199,7 @@ def _total(row: Row, name: str, levels: list[DepthLevel]) -> int | None:
 def _options(
     data: Row, side: str, right: OptionRight, expiry: date, instruments: InstrumentLookup
 ) -> list[OptionQuote]:
+    """One side, lowest strike first; the symbol of an option that no instrument is, is empty."""
     rows = data.get(side)
     if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
         raise UnreadableReply(f"Kotak's option chain has no side {side!r}; nothing of it is used. Try again.")
@@ -211,7 +218,7 @@ def _option(row: Row, right: OptionRight, expiry: date, instruments: InstrumentL
     if fields.word(words, "optionType", RIGHTS) is not right or known != (strike, right, expiry):
         raise UnreadableReply(f"Kotak's option chain has {traded} as {right} of {strike}; nothing of it is used.")
     return OptionQuote(
-        symbol=instrument.symbol if instrument else f"[{traded}]",
+        symbol=instrument.symbol if instrument else "",
         strike=strike,
         right=right,
         last_price=fields.price(prices, "ltp"),

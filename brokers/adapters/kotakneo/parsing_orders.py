@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from brokers.adapter_interface import InstrumentLookup
 from brokers.adapters.kotakneo import SPEC, fields
@@ -25,22 +26,22 @@ _TAG_AFTER_CANCEL = re.compile(r"([A-Za-z0-9]{1,20})-\d{9,}")
 _SERVER_TAG = re.compile(r".*-ADMINAPI(-\d+)?")
 
 
-def orders(rows: list[Row], instruments: InstrumentLookup) -> list[Order]:
+def orders(rows: Sequence[Row], instruments: InstrumentLookup) -> list[Order]:
     """The rows of ``order_report``."""
     return [_order(row, instruments) for row in rows]
 
 
-def tags(rows: list[Row]) -> frozenset[str]:
+def tags(rows: Sequence[Row]) -> frozenset[str]:
     """Our tags out of the rows of ``order_history``, which keeps those that a change replaced."""
     return frozenset(filter(None, (_tag(fields.text(row, "GuiOrdId")) for row in rows)))
 
 
-def events(rows: list[Row], broker_order_id: str) -> list[OrderEvent]:
+def events(rows: Sequence[Row], broker_order_id: str) -> list[OrderEvent]:
     """The rows of ``order_history``, one for each state, the newest first; turned round."""
     return [_event(row, broker_order_id) for row in reversed(rows)]
 
 
-def fills(rows: list[Row], instruments: InstrumentLookup) -> list[Fill]:
+def fills(rows: Sequence[Row], instruments: InstrumentLookup) -> list[Fill]:
     """The rows of ``trade_report``; ``qty`` and ``prc`` are unusable there, ``fldQty`` and ``avgPrc`` count."""
     return [_fill(row, instruments) for row in rows]
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime, time
 from urllib.parse import parse_qsl, unquote
 
 from brokers.adapters.kotakneo import simulator_quotes as rows
 from brokers.adapters.kotakneo.simulator_master import INDEX_NAMES
 from brokers.adapters.kotakneo.simulator_orders import SEGMENTS
-from brokers.domain.enums import InstrumentKind
+from brokers.clock import IST
+from brokers.domain.enums import CandleInterval, InstrumentKind
 from brokers.simulator.accounts import SimulatedAccount
-from brokers.simulator.candles import DAY_SECONDS, candles
+from brokers.simulator.candles import candles
 from brokers.simulator.contracts import Contract
 from brokers.simulator.exchange import SimulatedExchange
 from brokers.simulator.hours import Hours, session
@@ -24,16 +25,14 @@ CANDLES = "/market-data/1.0/historical/details"
 MOST_QUOTES = 50
 CHAIN_SEGMENTS = ("nse_fo", "bse_fo")
 CHAIN_STEP, USUAL_COUNT = 10, 40
-#: ``interval`` -> its seconds and the days that one call may span, both ends counted. Weekly ones are not simulated.
+#: ``interval`` -> what it is, and the days that one call may span, both ends counted. The others are not simulated.
 INTERVALS = {
-    "1min": (60, 30),
-    "3min": (180, 30),
-    "5min": (300, 30),
-    "10min": (600, 60),
-    "15min": (900, 60),
-    "30min": (1800, 90),
-    "60min": (3600, 90),
-    "D": (DAY_SECONDS, 180),
+    "1min": (CandleInterval.MINUTE, 30),
+    "5min": (CandleInterval.FIVE_MINUTES, 30),
+    "15min": (CandleInterval.FIFTEEN_MINUTES, 60),
+    "30min": (CandleInterval.THIRTY_MINUTES, 90),
+    "60min": (CandleInterval.HOUR, 90),
+    "D": (CandleInterval.DAY, 180),
 }
 NO_DATA = "No data found"
 
@@ -55,7 +54,8 @@ class MarketData:
         self._hours = Hours(exchange.settings)
 
     def quotes(self, request: Request, _: SimulatedAccount) -> Reply:
-        asked, _, kind = unquote(request.raw_path.decode().removeprefix(QUOTES)).rpartition("/")
+        parts = unquote(request.raw_path.decode().removeprefix(QUOTES)).rpartition("/")
+        asked, kind = parts[0], parts[2]
         symbols = [part.partition("|")[::2] for part in asked.split(",") if part]
         if not symbols or len(symbols) > MOST_QUOTES:
             return fault(f"give 1 to {MOST_QUOTES} instruments")
@@ -100,16 +100,15 @@ class MarketData:
         interval = asked.get("interval", "")
         if interval not in INTERVALS:
             raise BadQuery("Invalid interval value")
-        seconds, most = INTERVALS[interval]
+        length, most = INTERVALS[interval]
         first, last = _day(asked, "fromdate"), _day(asked, "todate")
         if last < first or (last - first).days + 1 > most:
             raise BadQuery(f"Date range must be 1 to {most} days for {interval}")
-        exchange, now = self._exchange, self._exchange.now().timestamp()
-        made = candles(
-            contract, prices=exchange.prices, hours=self._hours, seconds=seconds, first=first, last=last, now=now
-        )
+        exchange, now = self._exchange, self._exchange.now()
+        starts_at, ends_at = datetime.combine(first, time(), IST), datetime.combine(last, time.max, IST)
+        made = candles(contract, length, starts_at, ends_at, prices=exchange.prices, hours=self._hours, now=now)
         listed = [rows.candle(each) for each in made]
-        if not listed and first == exchange.today() and now < session(contract.exchange, first)[0]:
+        if not listed and first == exchange.today() and now.timestamp() < session(contract.exchange, first)[0]:
             raise BadQuery("Data not available for the given range. Market has not yet opened")
         if not listed:
             raise BadQuery(NO_DATA)

@@ -11,7 +11,7 @@ from typing import Any
 
 from brokers.adapters.kotakneo.simulator_orders import SEGMENT_OF, trading_symbol
 from brokers.domain.enums import OptionRight
-from brokers.simulator.candles import SimulatedCandle
+from brokers.simulator.candles import PastCandle
 from brokers.simulator.contracts import MarketQuote
 
 Row = dict[str, Any]
@@ -101,7 +101,7 @@ def chain(quotes: Sequence[MarketQuote], count: int) -> Row:
     return {"data": {"common_data": common, "call": sides[OptionRight.CALL], "put": sides[OptionRight.PUT]}}
 
 
-def candle(made: SimulatedCandle) -> list[Any]:
+def candle(made: PastCandle) -> list[Any]:
     """One candle. Its open interest is not filled yet, as the docs say."""
     prices = [float(value) for value in (made.open, made.high, made.low, made.close)]
     return [f"{made.opened_at:%Y-%m-%dT%H:%M:%S%z}", *prices, made.volume, None]

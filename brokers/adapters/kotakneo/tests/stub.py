@@ -216,7 +216,9 @@ def adapter_at(url: str, **secrets: str) -> NeoAPI:
             clock=clock,
             wire=wire,
             base_url=url,
-            instruments=Shelf(CALL, SHARE),
+            instruments=Shelf(
+                CALL, SHARE, *(option(strike, right) for strike in (22250, 22300) for right in OptionRight)
+            ),
         )
     )
     made.append(adapter)

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokers.adapters.kotakneo import building, parsing_account, parsing_market, parsing_orders, tables
-from brokers.adapters.kotakneo.tests.stub import CALL, INDEX, SHARE, Shelf, fixture
+from brokers.adapters.kotakneo.tests.stub import CALL, INDEX, SHARE, Shelf, fixture, option
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
-from brokers.domain.enums import CandleInterval, Exchange, OrderStatus
+from brokers.domain.enums import CandleInterval, Exchange, OptionRight, OrderStatus
 from brokers.domain.errors import BrokerError
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import Fill, Order, OrderEvent
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
-SHELF = Shelf(CALL, SHARE, INDEX)
+SHELF = Shelf(CALL, SHARE, INDEX, *(option(22250 + step, right) for step in (-50, 50) for right in OptionRight))
 TOKENS = [(building.quote_token(each), each) for each in (CALL, SHARE)]
 
 Parse = Callable[[Any], Any]
@@ -55,7 +55,7 @@ PARSERS: dict[str, tuple[Parse, type | tuple[type, ...]]] = {
         lambda reply: [
             parsing_market.option_chain(
                 reply["data"], INDEX, date(2026, 11, 24), 2, SHELF, exchange=Exchange.NFO, as_of=NOW
-            )
+            )[0]
         ],
         OptionChain,
     ),

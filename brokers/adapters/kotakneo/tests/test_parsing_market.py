@@ -17,8 +17,8 @@ from brokers.domain.market import Candle, OptionChain
 
 NOW = datetime(2026, 11, 23, 5, 0, tzinfo=UTC)
 EXPIRY = date(2026, 11, 24)
-#: The options of the fixture; the last call is in no master.
-CHAIN_SHELF = Shelf(*(option(strike, right) for strike in range(22100, 22400, 50) for right in OptionRight))
+#: The options of the fixture.
+CHAIN_SHELF = Shelf(*(option(strike, right) for strike in range(22100, 22450, 50) for right in OptionRight))
 
 
 def asked(*instruments: Instrument) -> list[tuple[dict[str, str], Instrument]]:
@@ -124,7 +124,7 @@ def test_half_a_year_is_none(broken: dict[str, Any]) -> None:
 
 
 def chain(data: Any, strikes: int = 50) -> OptionChain:
-    return parsing_market.option_chain(data, INDEX, EXPIRY, strikes, CHAIN_SHELF, exchange=Exchange.NFO, as_of=NOW)
+    return parsing_market.option_chain(data, INDEX, EXPIRY, strikes, CHAIN_SHELF, exchange=Exchange.NFO, as_of=NOW)[0]
 
 
 def chain_data() -> dict[str, Any]:
@@ -158,8 +158,16 @@ def test_what_has_not_traded_has_no_price() -> None:
     assert (found.puts[1].open_interest, found.puts[1].open_interest_change) == (None, None)
 
 
-def test_an_option_in_no_master_keeps_kotaks_words() -> None:
-    assert chain(chain_data()).calls[-1].symbol == "[NIFTY26NOV22400CE]"
+def test_an_option_that_no_instrument_is_is_left_out_and_counted() -> None:
+    some = Shelf(*(option(strike, right) for strike in (22200, 22250) for right in OptionRight))
+    found, unknown = parsing_market.option_chain(chain_data(), INDEX, EXPIRY, 1, some, exchange=Exchange.NFO, as_of=NOW)
+    assert [each.strike for each in found.calls] == [each.strike for each in found.puts] == [22200, 22250]
+    assert unknown == 2
+
+
+def test_a_chain_of_which_nothing_is_known_is_refused() -> None:
+    with pytest.raises(UnreadableReply, match="instruments"):
+        parsing_market.option_chain(chain_data(), INDEX, EXPIRY, 1, Shelf(SHARE), exchange=Exchange.NFO, as_of=NOW)
 
 
 def test_a_chain_without_the_money_is_kept_whole() -> None:

@@ -124,10 +124,14 @@ def test_the_year_is_asked_for_by_its_type(adapter: NeoAPI, stub: Stub) -> None:
 
 
 @pytest.mark.parametrize(("strikes", "count"), [(1, "10"), (3, "10"), (4, "20"), (10, "30"), (100, "210")])
-def test_a_chain_is_asked_for_in_tens(strikes: int, count: str, adapter: NeoAPI, stub: Stub) -> None:
+def test_a_chain_is_asked_for_in_tens(
+    strikes: int, count: str, adapter: NeoAPI, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
     stub.says(CHAIN, Said(content=fixture("option_chain")))
     found = adapter.fetch_option_chain(INDEX, EXPIRY, strikes)
     assert (found.underlying, found.exchange) == ("NIFTY", "NFO")
+    # Two strikes are among the instruments here.
+    assert f"has {2 * min(2 * strikes + 1, 7) - 4} options" in caplog.text
     [heard] = stub.heard
     assert query(heard) == {
         "exchange": "nse_fo",
