@@ -46,6 +46,8 @@ from brokers.domain.redaction import scrub
 from brokers.wire import ReplyTooLarge, WireRecord
 
 _LONGEST_REASON = 300
+#: Market data answers with codes of orders, whose advice would mislead there.
+_MARKET_ADVICE = "Try again; if the answer stays, refresh the instruments."
 #: What the SDK itself may raise while it reads an answer; anything else was put there from outside.
 _EXPECTED = (ValueError, LookupError, TypeError, AttributeError, httpx.HTTPError, OSError, ReplyTooLarge)
 _DEFAULT_RETRY_SECONDS = 1.0
@@ -220,7 +222,7 @@ def market_list(reply: Reply, *, what: str) -> list[Any]:
     """
     raise_foreign(reply)
     if reply.status != HTTPStatus.OK or not isinstance(reply.body, list):
-        raise read_failure(reply, what=what)
+        raise read_failure(reply, what=what, advice=_MARKET_ADVICE)
     return reply.body
 
 
@@ -233,7 +235,7 @@ def market_data(reply: Reply, *, what: str) -> Mapping[str, Any]:
     body = reply.body
     good = reply.status == HTTPStatus.OK and isinstance(body, Mapping) and isinstance(body.get("data"), Mapping)
     if not good or str(body.get("status", "success")).lower() != "success":
-        raise read_failure(reply, what=what)
+        raise read_failure(reply, what=what, advice=_MARKET_ADVICE)
     answer: Mapping[str, Any] = body
     return answer
 
@@ -248,8 +250,8 @@ def says_unknown_symbol(reply: Reply) -> bool:
     return _is_fault(reply, (UNKNOWN_SYMBOL,))
 
 
-def read_failure(reply: Reply, *, what: str) -> BrokerError:
-    """The error of a read that failed: session, budget, or nothing known."""
+def read_failure(reply: Reply, *, what: str, advice: str = "") -> BrokerError:
+    """The error of a read that failed: session, budget, or nothing known. ``advice`` is what to do in the last case."""
     facts: dict[str, Any] = {"reason": reply.reason, "code": reply.code}
     if not reply.left_this_machine:
         return BrokerUnavailable(
@@ -265,7 +267,7 @@ def read_failure(reply: Reply, *, what: str) -> BrokerError:
         return SessionExpired(
             f"Kotak does not accept the session for {what}; log in again.", evidence=reply.evidence, **facts
         )
-    advice = REFUSALS.get(reply.code, "Try again.")
+    advice = advice or REFUSALS.get(reply.code, "Try again.")
     return BrokerUnavailable(
         f"Kotak did not answer {what} ({_unproven(reply)}). {advice}", evidence=reply.evidence, **facts
     )

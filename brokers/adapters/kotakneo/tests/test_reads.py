@@ -117,6 +117,12 @@ def test_a_quote_that_is_missing_fails_the_others(adapter: NeoAPI, stub: Stub) -
         adapter.fetch_quotes([CALL, SHARE])
 
 
+def test_a_symbol_that_is_not_known_is_no_matter_of_lots(adapter: NeoAPI, stub: Stub) -> None:
+    stub.says(QUOTES, Said(content=fixture("quotes_not_ok")))
+    with pytest.raises(BrokerUnavailable, match=r"invalid symbol .*refresh the instruments"):
+        adapter.fetch_quote(CALL)
+
+
 def test_the_year_is_asked_for_by_its_type(adapter: NeoAPI, stub: Stub) -> None:
     stub.says(QUOTES, Said(content=fixture("quotes_52w")))
     assert adapter.fetch_year_range(SHARE).low == Decimal("2026.65")
