@@ -79,10 +79,14 @@ READS: dict[str, Read] = {
         Operation.TRADES_BETWEEN,
     ),
 }
+#: Of no account's limits at every broker.
+FREE = ("quote", "quotes", "depth", "year range", "master")
 #: A broker may state these without a session.
-OF_THE_MARKET = ("quote", "quotes", "depth", "year range", "master")
+OF_THE_MARKET = (*FREE, "option chain", "candles")
 each_read = pytest.mark.parametrize("name", READS)
 of_the_account = pytest.mark.parametrize("name", [name for name in READS if name not in OF_THE_MARKET])
+of_the_market = pytest.mark.parametrize("name", OF_THE_MARKET)
+counted = pytest.mark.parametrize("name", [name for name in READS if name not in FREE])
 
 
 def offered(trader: Trader, name: str) -> Read:
@@ -260,7 +264,17 @@ def test_a_read_with_a_dead_session_asks_for_a_login(name: str, trader: Trader) 
         read.of(trader, trader.adapter)
 
 
-@of_the_account
+@of_the_market
+def test_a_price_with_a_dead_session_is_there_or_asks_for_a_login(name: str, trader: Trader) -> None:
+    read = offered(trader, name)
+    trader.kill_session()
+    try:
+        assert read.of(trader, trader.adapter)
+    except SessionExpired as asked:
+        assert str(asked)  # noqa: PT017 -- both are right, by what the broker asks of its callers
+
+
+@counted
 def test_a_read_over_the_budget_says_when_to_come_again(name: str, trader: Trader) -> None:
     read = offered(trader, name)
     trader.adapter.place(trader.order())
