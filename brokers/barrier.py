@@ -104,7 +104,7 @@ def run(account: BrokerAccount, gateway: BrokerGateway, now: datetime, *, sync_b
     meanwhile wins over what is found here.
     """
     before, _ = StartupBarrier.objects.get_or_create(account=account)
-    if settings.MODE is Mode.LIVE and before.passed_at is None:
+    if settings.MODE is Mode.LIVE and not before.checks:
         _halt_on_first_start(now)
     checks = list(_checks(account, gateway, now, before.checked_at, sync_book))
     red = [each for each in checks if not each.is_green]

@@ -423,6 +423,16 @@ def test_without_a_start_a_resume_outlasts_the_night(desk: LiveDesk) -> None:
     assert KillSwitch.objects.get(scope=Scope.EVERYTHING).state == KillSwitch.State.ACTIVE
 
 
+def test_a_day_that_begins_red_without_a_start_keeps_the_resume(desk: LiveDesk) -> None:
+    desk.run()
+    desk.resume()
+    with time_machine.travel(configured_clock().now() + timedelta(days=1), tick=True):
+        desk.page.says = "198.51.100.9"
+        desk.run()
+        desk.run()
+    assert KillSwitch.objects.get(scope=Scope.EVERYTHING).state == KillSwitch.State.ACTIVE
+
+
 def test_a_simulated_installation_is_not_halted(desk: LiveDesk, settings: Any) -> None:
     with time_machine.travel(scripted_broker.OPEN_MARKET - timedelta(days=1), tick=True):
         desk.resume()
