@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.views.decorators.debug import sensitive_variables
 
-from brokers import limits
+from brokers import limits, session_alerts
 from brokers.adapter_interface import BrokerAdapter, SessionGrant
 from brokers.clock import IST
 from brokers.discovery import spec_of
@@ -29,7 +29,7 @@ from brokers.interfaces import Clock
 from brokers.login_pauses import REFUSED_PAUSE, UNREACHABLE_PAUSE, is_paused, pause, was_opened_just_now
 from brokers.models import BrokerAccount, OrderIntent, SessionState
 from brokers.simulated_person import play_person
-from credentials import store, validation
+from credentials import access, store, validation
 
 log = logging.getLogger("brokers.sessions")
 
@@ -344,6 +344,8 @@ class _Login:
             )
             if kept and self.used_at:
                 store.save_session(self.account.broker, self.account.name, grant, login_used_at=self.used_at)
+            if kept:
+                session_alerts.take_back(self.account, at=self.clock.now())
         session = current(self.account, clock=self.clock)
         if session is None:
             raise LoginInProgress(
@@ -367,6 +369,9 @@ class _Login:
             )
             if kept and self.used_at:
                 store.note_login(self.account.broker, self.account.name, login_used_at=self.used_at)
+            # What may pass by itself is told of when it is still there at beat's next look; who logs in by hand knows.
+            if kept and status in (Status.FAILED, Status.NEEDS_PERSON) and not access.is_by_hand():
+                session_alerts.tell(self.account, error.message, at=self.clock.now())
         log.warning("login failed", extra={"account": str(self.account), "status": str(status), "failures": failures})
 
     def _leave(self, **changes: object) -> bool:

@@ -15,7 +15,7 @@ _actor: ContextVar[str] = ContextVar("credential_actor", default="")
 
 @contextmanager
 def acting_as(who: str) -> Iterator[None]:
-    """Inside, accesses are recorded under this name, e.g. ``user anita`` or ``task tasks.sessions.refresh_session``."""
+    """Inside, accesses are recorded under this name, e.g. ``user anita`` or ``command session_token``."""
     token = _actor.set(who)
     try:
         yield
@@ -26,6 +26,11 @@ def acting_as(who: str) -> Iterator[None]:
 def actor() -> str:
     """The name set by :func:`acting_as`, else this process."""
     return _actor.get() or f"process {socket.gethostname()}:{os.getpid()}"
+
+
+def is_by_hand() -> bool:
+    """Whether a person or a person's command acts now, rather than a process by itself."""
+    return bool(_actor.get())
 
 
 def record(action: str, *, service: str, name: str, purpose: str, columns: Iterable[str] = ()) -> None:

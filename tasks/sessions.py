@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from brokers import sessions
-from brokers.alerts import close_alert, raise_alert
+from brokers import session_alerts, sessions
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.factory import find_account
-from brokers.models import BrokerAccount, SessionState, Severity
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
 from tasks.routing import Priority
@@ -28,30 +25,11 @@ def refresh_session(*, broker: str, account: str = "default", **_: Any) -> None:
         log.info("No session for %s yet: %s", row, error)
     except BrokerError as error:
         log.warning("No session for %s: %s", row, error)
-        _tell(row, error, clock.now())
+        session_alerts.tell(row, error.message, at=clock.now())
     except (CredentialsNotFound, SDKMissing) as error:
         log.warning("No session for %s: %s", row, error)
     else:
-        close_alert("no_session", str(row.pk), because="it has a session", at=clock.now())
-
-
-def _tell(account: BrokerAccount, error: BrokerError, at: datetime) -> None:
-    """Call a person who alone can log in; tell of anything else, which is tried again."""
-    waits_for_person = SessionState.objects.filter(account=account, status=SessionState.Status.NEEDS_PERSON).exists()
-    raise_alert(
-        "no_session",
-        str(account.pk),
-        severity=Severity.CRITICAL if waits_for_person else Severity.WARNING,
-        happened=f"Account {account} has no session: {error}",
-        meaning="No order of it goes out and nothing of it can be read, until it has one.",
-        to_do=(
-            f"Log in: `python manage.py session_token {account.broker}` names the page and takes the token."
-            if waits_for_person
-            else "Nothing yet, it is tried again; if it stays, look at the account's session in the admin."
-        ),
-        at=at,
-        account=account,
-    )
+        session_alerts.take_back(row, at=clock.now())
 
 
 @app.task(name="tasks.sessions.schedule", base=BaseTask, expires=60)

@@ -16,8 +16,9 @@ from typing import Any, cast
 import pytest
 from django.db import connection
 
-from brokers import sessions, simulated_person
+from brokers import session_alerts, sessions, simulated_person
 from brokers.adapter_interface import BrokerAdapter, SessionGrant
+from brokers.alerts import acknowledge
 from brokers.domain.enums import Mode
 from brokers.domain.errors import (
     BrokerError,
@@ -27,9 +28,9 @@ from brokers.domain.errors import (
     PersonNeeded,
     RateLimited,
 )
-from brokers.models import BrokerAccount, SessionState
+from brokers.models import Alert, BrokerAccount, SessionState, Severity
 from brokers.wire import Wire
-from credentials import store
+from credentials import access, store
 from credentials.models import CredentialAccess, CredentialStore
 
 pytestmark = pytest.mark.django_db
@@ -513,3 +514,57 @@ def test_ending_the_session_ends_it_for_everybody(account: BrokerAccount, broker
     assert sessions.current(account, clock=broker.clock) is None
     assert CredentialStore.objects.get().session_token == ""
     assert ensure(account, broker).version == 2
+
+
+# Whom it tells
+
+
+def told() -> list[tuple[str, int, bool]]:
+    return [
+        (each.kind, each.severity, each.acknowledged_at is None)
+        for each in Alert.objects.order_by("pk").exclude(kind="kill_switch")
+    ]
+
+
+def test_the_person_is_called_by_the_login_that_needs_them_and_not_after_their_login(
+    attended: BrokerAccount, broker: Broker
+) -> None:
+    broker.error = PersonNeeded(f"Open {PAGE} , log in.", login_url=PAGE)
+    with suppress(LoginFailed):
+        ensure(attended, broker)
+    assert told() == [("no_session", Severity.CRITICAL, True)]
+    assert "planted" not in Alert.objects.get().happened
+    broker.error = None
+    sessions.give_token(attended, "12345678")
+    ensure(attended, broker)
+    assert told() == [("no_session", Severity.CRITICAL, False)]
+
+
+def test_who_logs_in_by_hand_is_not_called_to_log_in(attended: BrokerAccount, broker: Broker) -> None:
+    broker.error = PersonNeeded(f"Open {PAGE} , log in.", login_url=PAGE)
+    with access.acting_as("user anita"), suppress(LoginFailed):
+        ensure(attended, broker)
+    assert told() == []
+
+
+def test_who_said_that_they_take_care_is_called_again_only_for_another_event(
+    attended: BrokerAccount, broker: Broker
+) -> None:
+    def tell() -> int:
+        session_alerts.tell(attended, "It was refused.", at=broker.clock.now())
+        return len(told())
+
+    assert tell() == 1
+    acknowledge(Alert.objects.all(), by="anita", at=broker.clock.now())
+    broker.clock.pass_(minutes=5)
+    assert tell() == 1
+    SessionState.objects.create(account=attended, status=Status.NEEDS_PERSON)
+    assert tell() == 2, "now only a person can mend it"
+    acknowledge(Alert.objects.all(), by="anita", at=broker.clock.now())
+    assert tell() == 2
+    SessionState.objects.update(opened_at=broker.clock.now() + timedelta(minutes=1))
+    assert tell() == 3, "it had a session in between"
+    acknowledge(Alert.objects.all(), by="anita", at=broker.clock.now())
+    SessionState.objects.update(opened_at=None)
+    broker.clock.pass_(days=1)
+    assert tell() == 4, "another day"
