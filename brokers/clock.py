@@ -10,6 +10,7 @@ import json
 import os
 import time
 from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import time as time_of_day
 from pathlib import Path
 
 #: In MCUBE_HOME; its being there marks a simulated installation.
@@ -72,6 +73,12 @@ class SimulatedClock:
 def trading_day(moment: datetime) -> date:
     """The IST date of a moment."""
     return moment.astimezone(IST).date()
+
+
+def end_of_day(moment: datetime) -> datetime:
+    """The first 00:00 IST after a moment, aware UTC."""
+    tomorrow = trading_day(moment) + timedelta(days=1)
+    return datetime.combine(tomorrow, time_of_day(), IST).astimezone(UTC)
 
 
 def configured_clock() -> SystemClock | SimulatedClock:

@@ -21,7 +21,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from brokers import limits, session_alerts
 from brokers.adapter_interface import BrokerAdapter, SessionGrant
-from brokers.clock import IST
+from brokers.clock import IST, end_of_day
 from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, PersonNeeded, RateLimited
 from brokers.domain.order_states import IntentState
@@ -332,13 +332,15 @@ class _Login:
             raise
 
     def _settle_success(self, grant: SessionGrant) -> Session:
+        now = self.clock.now()
         with transaction.atomic():
             kept = self._leave(
                 status=Status.VALID,
                 version=F("version") + 1,
                 details=dict(grant.details),
-                opened_at=self.clock.now(),
-                expires_at=grant.expires_at,
+                opened_at=now,
+                # The exchanges have every session of an API ended before the next trading day, whatever a token says.
+                expires_at=min(grant.expires_at, end_of_day(now)),
                 failures=self.seen.failures if was_opened_just_now(self.seen, self.clock) else 0,
                 retry_at=None,
             )

@@ -74,6 +74,7 @@ class Broker:
         self.clock = clock
         self.logins = 0
         self.error: BaseException | None = None
+        self.lasts = timedelta(hours=10)
         self.during_login: Callable[[], None] = lambda: None
         self.seen: list[str] = []
 
@@ -91,7 +92,7 @@ class Broker:
                 session_token=f"planted-token-{self.logins}",
                 sid="planted-sid",
                 details={"base_url": "http://127.0.0.1:9"},
-                expires_at=self.clock.now() + timedelta(hours=10),
+                expires_at=self.clock.now() + self.lasts,
             )
 
         return cast(BrokerAdapter, SimpleNamespace(context=context, open_session=open_session, close=lambda: None))
@@ -241,6 +242,17 @@ def test_a_session_ends_by_the_markets_clock(account: BrokerAccount, broker: Bro
     assert sessions.current(account, clock=broker.clock) is None
     assert ensure(account, broker).version == 2
     assert broker.logins == 2
+
+
+def test_no_session_outlives_its_day_whatever_the_token_says(account: BrokerAccount, broker: Broker) -> None:
+    broker.lasts = timedelta(days=30)
+    session = ensure(account, broker)
+    midnight = datetime(2026, 11, 23, 18, 30, tzinfo=UTC)
+    assert (state().expires_at, session.grant.expires_at) == (midnight, midnight)
+    broker.clock.at = midnight - timedelta(seconds=1)
+    assert sessions.current(account, clock=broker.clock) is not None
+    broker.clock.at = midnight
+    assert sessions.current(account, clock=broker.clock) is None
 
 
 def test_only_the_newest_session_can_be_reported_expired(account: BrokerAccount, broker: Broker) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from datetime import UTC, datetime, time, timedelta
 from typing import NoReturn
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.adapters.breeze import tables
 from brokers.adapters.breeze.errors import Reply, redact
 from brokers.adapters.breeze.sdk import Client, redirected
-from brokers.clock import IST
+from brokers.clock import end_of_day
 from brokers.domain.errors import BrokerUnavailable, LoginFailed, PersonNeeded, SessionExpired
 
 
@@ -48,7 +47,7 @@ def open_session(client: Client, context: AdapterContext) -> SessionGrant:
         session_token=token,
         sid=base64.b64encode(f"{user_id}:{session_key}".encode()).decode(),
         details={"user_id": user_id},
-        expires_at=next_midnight(context.clock.now()),
+        expires_at=end_of_day(context.clock.now()),
     )
 
 
@@ -64,12 +63,6 @@ def resume(client: Client, grant: SessionGrant) -> None:
     if not separator or not user_id or not session_key:
         raise SessionExpired("The stored Breeze session is incomplete; log in again.")
     client.resume(user_id, session_key)
-
-
-def next_midnight(now: datetime) -> datetime:
-    """The next 00:00 IST after ``now`` (aware), as UTC."""
-    tomorrow = now.astimezone(IST).date() + timedelta(days=1)
-    return datetime.combine(tomorrow, time(), IST).astimezone(UTC)
 
 
 def _raise_login_error(reply: Reply, page: str) -> NoReturn:

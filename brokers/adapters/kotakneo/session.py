@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from brokers.adapter_interface import AdapterContext, SessionGrant
 from brokers.adapters.kotakneo.errors import Reply, login_failure, raise_foreign
-from brokers.clock import IST
+from brokers.clock import end_of_day
 from brokers.domain.errors import LoginFailed, SessionExpired
 
 #: What the SDK keeps of a login besides token and sid: attribute names of its configuration.
@@ -86,8 +86,7 @@ def expiry(token: str, *, now: datetime) -> datetime:
     """
     ends_at = _token_end(token)
     if ends_at is None:
-        midnight = (now.astimezone(IST) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        return midnight.astimezone(UTC)
+        return end_of_day(now)
     return ends_at - _MARGIN if ends_at - _MARGIN > now else ends_at
 
 

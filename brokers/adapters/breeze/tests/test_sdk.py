@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from brokers.adapter_interface import SessionGrant
-from brokers.adapters.breeze import sdk, session
+from brokers.adapters.breeze import sdk
 from brokers.adapters.breeze.tests.harness import (
     API_KEY,
     API_SECRET,
@@ -29,6 +29,7 @@ from brokers.adapters.breeze.tests.harness import (
     make_adapter,
     refusal,
 )
+from brokers.clock import end_of_day
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import BrokerUnavailable, LoginFailed, PersonNeeded, SessionExpired
 
@@ -140,7 +141,7 @@ def test_login_turns_the_token_into_a_session_for_every_process() -> None:
     ],
 )
 def test_a_session_ends_at_midnight_in_india(now: datetime, end: datetime) -> None:
-    assert session.next_midnight(now) == end
+    assert end_of_day(now) == end
 
 
 def test_without_a_token_a_person_is_shown_the_login_page() -> None:
