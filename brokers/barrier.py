@@ -16,7 +16,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 from django.conf import settings
+from django.db.models import F
 
+from brokers import session_alerts
 from brokers.adapter_interface import BrokerAdapter
 from brokers.alerts import close_alert, raise_alert
 from brokers.clock import trading_day
@@ -45,6 +47,11 @@ CLOCK_TOLERANCE = timedelta(seconds=2)
 DATE_HEADER = timedelta(seconds=1)
 EGRESS_SECONDS = 5.0
 
+#: Before this the instruments of the day are still being loaded.
+INSTRUMENTS_BY = timedelta(minutes=30)
+#: The check without which most others cannot be made.
+SESSION, INSTRUMENTS = "session", "instruments"
+
 #: What keeps a broker from being asked.
 UNREADABLE = (BrokerError, CredentialsNotFound, SDKMissing)
 
@@ -69,7 +76,7 @@ def check(account: BrokerAccount, now: datetime) -> None:
     """In live mode let the account's orders pass, if every check was green today and since the last start.
 
     :raises OrderDenied: a check is red; the sentences say which, and what to do.
-    :raises NotChecked: they were not made yet; come again.
+    :raises NotChecked: they were not made yet, or could not be for want of a session; come again.
     """
     if settings.MODE is not Mode.LIVE:
         return
@@ -81,6 +88,8 @@ def check(account: BrokerAccount, now: datetime) -> None:
             f"The start-up checks of account {account} are still to be made; beat makes them on trading days, and "
             "`manage.py barrier` makes them now."
         )
+    if passed_at is None and any(each["name"] == SESSION and not each["is_green"] for each in checks):
+        raise NotChecked(f"Account {account} waits for its session, and for the start-up checks that follow it.")
     if passed_at is None:
         red = " ".join(each["sentence"] for each in checks if not each["is_green"])
         raise OrderDenied(f"No live order of account {account} goes out before its start-up checks are green. {red}")
@@ -90,6 +99,11 @@ def has_passed(account: BrokerAccount, now: datetime) -> bool:
     """Whether every check was green today and since the last start."""
     rows = StartupBarrier.objects.filter(account=account, trading_day=trading_day(now))
     return rows.filter(passed_at__isnull=False).exists()
+
+
+def waits_for_session_that_came(account: BrokerAccount) -> bool:
+    """Whether a session was opened since the last checks."""
+    return StartupBarrier.objects.filter(account=account, account__session__opened_at__gt=F("checked_at")).exists()
 
 
 def invalidate(broker: str, now: datetime) -> int:
@@ -115,7 +129,7 @@ def run(account: BrokerAccount, gateway: BrokerGateway, now: datetime, *, sync_b
         checks=[asdict(each) for each in checks],
     )
     if settings.MODE is Mode.LIVE:
-        _tell(account, red, now)
+        _tell(account, red, gateway, now)
     return checks
 
 
@@ -144,8 +158,8 @@ def _session(account: BrokerAccount, gateway: BrokerGateway) -> tuple[Check, Wir
     try:
         evidence = gateway.read(margin)
     except UNREADABLE as error:
-        return _red("session", f"The broker did not answer a call of account {account}: {error}"), None
-    return _green("session", "The broker answered a call."), evidence
+        return _red(SESSION, f"The broker did not answer a call of account {account}: {error}"), None
+    return _green(SESSION, "The broker answered a call."), evidence
 
 
 def _clock(evidence: WireEvidence | None, now: datetime, before: datetime | None) -> Check:
@@ -219,9 +233,9 @@ def _own_address(url: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 def _instruments(account: BrokerAccount, now: datetime) -> Check:
     today = trading_day(now)
     if InstrumentMaster.objects.filter(broker=account.broker, master_day=today).exists():
-        return _green("instruments", f"The instruments of {today:%d %b %Y} are loaded.")
+        return _green(INSTRUMENTS, f"The instruments of {today:%d %b %Y} are loaded.")
     return _red(
-        "instruments", f"The instruments of {today:%d %b %Y} are not loaded; beat loads them, or the task in the admin."
+        INSTRUMENTS, f"The instruments of {today:%d %b %Y} are not loaded; beat loads them, or the task in the admin."
     )
 
 
@@ -295,21 +309,33 @@ def _halt_on_first_start(now: datetime) -> None:
     )
 
 
-def _tell(account: BrokerAccount, red: list[Check], now: datetime) -> None:
+def _tell(account: BrokerAccount, red: list[Check], gateway: BrokerGateway, now: datetime) -> None:
     """One alert a day while something is red; nobody is called any more when all is green."""
+    key = f"{account}:{trading_day(now)}"
     if not red:
-        close_alert("barrier", f"{account}:{trading_day(now)}", because="every start-up check is green", at=now)
+        close_alert("barrier", key, because="every start-up check is green", at=now)
+        return
+    told = [each for each in red if not (each.name == INSTRUMENTS and _is_early(gateway, now))]
+    # Without a session the others cannot be made, and its own alert tells of that.
+    if not told or (any(each.name == SESSION for each in red) and session_alerts.is_told(account)):
         return
     raise_alert(
         "barrier",
-        f"{account}:{trading_day(now)}",
+        key,
         severity=Severity.WARNING,
-        happened=f"The start-up checks of account {account} are not green: {' '.join(each.sentence for each in red)}",
+        happened=f"The start-up checks of account {account} are not green: {' '.join(each.sentence for each in told)}",
         meaning=f"No live order of account {account} goes out; cancels still do.",
         to_do="Mend what it names; the checks are made again by themselves, and `manage.py barrier` shows them all.",
         at=now,
         account=account,
     )
+
+
+def _is_early(gateway: BrokerGateway, now: datetime) -> bool:
+    """Whether beat still has time to load the day's instruments before the first session."""
+    sessions = [gateway.calendar.session(each, trading_day(now)) for each in gateway.spec.capabilities.exchanges]
+    opens = [held[0] for held in sessions if held is not None]
+    return bool(opens) and now < min(opens) - INSTRUMENTS_BY
 
 
 def _green(name: str, sentence: str) -> Check:

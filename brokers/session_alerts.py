@@ -42,8 +42,9 @@ def take_back(account: BrokerAccount, *, at: datetime) -> None:
 
 
 def is_told(account: BrokerAccount) -> bool:
-    """Whether an open alert says that the account has no session."""
-    return Alert.objects.filter(kind=KIND, account=account, acknowledged_at__isnull=True).exists()
+    """Whether people were told that the account has no session, which it still has not."""
+    last = Alert.objects.filter(kind=KIND, account=account).order_by("-first_at", "-pk").first()
+    return last is not None and (last.acknowledged_at is None or not last.acknowledged_by.startswith(f"{ITSELF}:"))
 
 
 def is_waiting_for_person(account: BrokerAccount) -> bool:

@@ -51,6 +51,7 @@ def _is_due(account: BrokerAccount, tick: Tick) -> bool:
     budgeted = spec_of(account.broker).capabilities.calls_per_day is not None
     return (
         account.is_live_enabled
-        and tick.is_due(EVERY_WHERE_BUDGETED if budgeted else EVERY)
         and not barrier.has_passed(account, configured_clock().now())
+        # What waited for a login is not kept waiting longer.
+        and (tick.is_due(EVERY_WHERE_BUDGETED if budgeted else EVERY) or barrier.waits_for_session_that_came(account))
     )

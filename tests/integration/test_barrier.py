@@ -17,12 +17,12 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from brokers import barrier, calendar
+from brokers import barrier, calendar, session_alerts, sessions
 from brokers.barrier import NotChecked
 from brokers.clock import SystemClock, configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.enums import Mode
-from brokers.domain.errors import BrokerUnavailable
+from brokers.domain.errors import BrokerUnavailable, LoginFailed
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.factory import BrokerFactory
 from brokers.ledger import book, operations
@@ -38,6 +38,7 @@ from brokers.models import (
     PositionSnapshot,
     RiskChange,
     Scope,
+    SessionState,
     SpecialDay,
     StartupBarrier,
 )
@@ -118,6 +119,11 @@ class LiveDesk:
         switches.set_switch(
             Scope.EVERYTHING, "", KillSwitch.State.ACTIVE, by="a person", reason="", at=configured_clock().now()
         )
+
+    def lose_session(self) -> None:
+        """The broker's session is over, and its login is refused."""
+        sessions.end(self.account, clock=configured_clock())
+        self.adapter.logins = [LoginFailed("The token was refused.") for _ in range(5)]
 
     def order(self, key: str = "k1") -> Any:
         intent = operations.record_place(
@@ -208,6 +214,24 @@ def test_a_red_check_refuses_the_order_and_says_why(desk: LiveDesk) -> None:
     assert refused.state == IntentState.DENIED
     assert "198.51.100.9, which is not the one registered" in refused.closed_reason
     assert not desk.adapter.sent
+
+
+def test_without_a_session_an_order_waits_for_it(desk: LiveDesk) -> None:
+    desk.resume()
+    desk.lose_session()
+    assert "session" in desk.red()
+    waiting = desk.order()
+    assert waiting.state == IntentState.READY
+    assert "waits for its session" in waiting.waiting_reason
+    assert not desk.adapter.sent
+
+
+def test_after_a_login_the_checks_are_made_at_once(desk: LiveDesk) -> None:
+    desk.lose_session()
+    desk.run()
+    assert not barrier.waits_for_session_that_came(desk.account)
+    SessionState.objects.update(opened_at=configured_clock().now() + timedelta(seconds=1))
+    assert barrier.waits_for_session_that_came(desk.account)
 
 
 def test_a_cancel_needs_no_green_barrier(desk: LiveDesk) -> None:
@@ -377,6 +401,23 @@ def test_red_checks_are_one_alert_however_often_they_are_made(desk: LiveDesk) ->
     alert = Alert.objects.get(kind="barrier")
     assert alert.count == 2
     assert "198.51.100.9" in alert.happened
+
+
+def test_a_missing_session_is_one_alert_and_its_own(desk: LiveDesk) -> None:
+    desk.lose_session()
+    session_alerts.tell(desk.account, "The token was refused.", at=configured_clock().now())
+    assert "session" in desk.red()
+    assert [each.kind for each in Alert.objects.exclude(kind="kill_switch")] == ["no_session"]
+
+
+def test_instruments_are_told_of_when_they_are_late(desk: LiveDesk) -> None:
+    InstrumentMaster.objects.update(master_day=trading_day(configured_clock().now()) - timedelta(days=1))
+    with time_machine.travel(scripted_broker.OPEN_MARKET.replace(hour=8, minute=1), tick=True):
+        assert set(desk.red()) == {"instruments"}
+        assert not Alert.objects.filter(kind="barrier").exists()
+    with time_machine.travel(scripted_broker.OPEN_MARKET.replace(hour=8, minute=50), tick=True):
+        assert set(desk.red()) == {"instruments"}
+        assert Alert.objects.filter(kind="barrier").exists()
 
 
 def test_an_alert_is_taken_back_when_all_is_green(desk: LiveDesk) -> None:
