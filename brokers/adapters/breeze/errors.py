@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from typing import NoReturn
 
 from brokers.adapters.breeze import tables
@@ -147,6 +148,13 @@ def raise_read_error(reply: Reply, what: str) -> NoReturn:
             f"Breeze did not give the {what}: {words}. {advice}", reason=words, code=reply.code, evidence=evidence
         )
     if tables.SESSION_OVER.search(words):
+        if wrong_clock := _wrong_clock(reply):
+            raise BrokerUnavailable(
+                f"Breeze refused to give the {what}, since {wrong_clock}.",
+                reason=words,
+                code=reply.code,
+                evidence=evidence,
+            )
         raise SessionExpired(
             "Breeze does not accept the session; log in again.", reason=words, code=reply.code, evidence=evidence
         )
@@ -222,6 +230,13 @@ def _raise_if_refused(reply: Reply, what: str, *, of_order: bool) -> None:
     if not words or reply.http_status not in tables.REFUSAL_HTTP or reply.envelope.get("Success"):
         return
     if tables.SESSION_OVER.search(words):
+        if wrong_clock := _wrong_clock(reply):
+            raise OrderRejected(
+                f"Breeze refused the {what}, since {wrong_clock}.",
+                reason=words,
+                code=reply.code,
+                evidence=reply.evidence,
+            )
         raise SessionExpired(
             f"Breeze refused the {what}, since it does not accept the session; log in again.",
             reason=words,
@@ -237,6 +252,21 @@ def _raise_if_refused(reply: Reply, what: str, *, of_order: bool) -> None:
     if proven:
         kind = OrderEnded if of_order and tables.ORDER_ENDED.search(words) else OrderRejected
         raise kind(f"Breeze refused the {what}: {words}", reason=words, code=reply.code, evidence=reply.evidence)
+
+
+def _wrong_clock(reply: Reply) -> str:
+    """What is wrong with this machine's clock by the reply's ``Date``, when it is so far off that every call is refused."""
+    evidence = reply.evidence
+    if evidence is None:
+        return ""
+    try:
+        theirs = parsedate_to_datetime(evidence.server_date)
+    except ValueError:
+        return ""
+    ahead = (evidence.finished_at - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds()
+    if abs(ahead) <= tables.CLOCK_TOLERANCE_SECONDS:
+        return ""
+    return f"this machine's clock is {ahead:+.0f} s away from Breeze's; set it right, and keep it by NTP"
 
 
 def _cause(reply: Reply) -> str:

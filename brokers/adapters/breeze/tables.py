@@ -136,6 +136,9 @@ _ANY = re.IGNORECASE
 NOTHING_THERE = re.compile(r"^no (positions?|data|records?|orders?|trades?)\b.*(available|found)?", _ANY)
 #: A session that is over, or was never one.
 SESSION_OVER = re.compile(r"invalid session|session.*expired|invalid user session|authentication fail", _ANY)
+#: Calls are refused in the same words when X-Timestamp is more than 60 s off (Breeze's API page, read 2026-11-22). Less,
+#: because a Date header is of whole seconds and older than its arrival.
+CLOCK_TOLERANCE_SECONDS = 50
 #: On ``customerdetails`` only: the session's day is over. Elsewhere the same words have other causes (issues 99, 210).
 LOGIN_OVER = re.compile(r"resource not available", _ANY)
 #: A key and secret that do not belong together (issues 30 and 78): a permanent error of configuration.

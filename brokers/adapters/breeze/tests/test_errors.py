@@ -133,6 +133,22 @@ def test_an_order_refused_for_the_session_is_proven_refused() -> None:
     assert raised.value.code == "5"
 
 
+@pytest.mark.parametrize("date", ["Sat, 01 Jan 2000 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 -0000"])
+def test_a_clock_that_is_off_is_no_end_of_the_session(date: str) -> None:
+    answer = Answer({"Status": 5, "Error": "Authentication Failed"}, status=401, headers={"Date": date})
+    with breeze(answer) as (adapter, _), pytest.raises(BrokerUnavailable, match=r"clock is .* s away from Breeze's"):
+        adapter.fetch_margin()
+    with breeze(answer) as (adapter, _), pytest.raises(OrderRejected, match=r"clock is .* s away from Breeze's"):
+        adapter.place(REQUEST)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_without_the_brokers_time_it_is_the_session(date: str) -> None:
+    answer = Answer({"Status": 5, "Error": "Authentication Failed"}, status=401, headers={"Date": date} if date else {})
+    with breeze(answer) as (adapter, _), pytest.raises(SessionExpired):
+        adapter.fetch_margin()
+
+
 def test_a_refused_connection_proves_that_nothing_was_sent() -> None:
     with breeze() as (adapter, stub):
         closed = stub.url
