@@ -9,6 +9,7 @@ from brokers.clock import trading_day
 from brokers.models import Alert, BrokerAccount, SessionState, Severity
 
 KIND = "no_session"
+SECOND_LOGIN = "second_login"
 
 
 def tell(account: BrokerAccount, problem: str, *, at: datetime) -> None:
@@ -39,6 +40,30 @@ def tell(account: BrokerAccount, problem: str, *, at: datetime) -> None:
 def take_back(account: BrokerAccount, *, at: datetime) -> None:
     """The account has a session: nobody is called for it any more."""
     close_alert(KIND, str(account.pk), because="it has a session", at=at)
+
+
+def note_second_login(account: BrokerAccount, before: SessionState, *, at: datetime) -> None:
+    """Tell that a session had ended before its day was over and was replaced; once a day.
+
+    Not when people were told that there was none: one event is one alert.
+    """
+    ended_early = (
+        before.status == SessionState.Status.EXPIRED
+        and before.opened_at is not None
+        and trading_day(before.opened_at) == trading_day(at)
+    )
+    if not ended_early or is_told(account):
+        return
+    raise_alert(
+        SECOND_LOGIN,
+        f"{account.pk}:{trading_day(at)}",
+        severity=Severity.INFO,
+        happened=f"The broker ended the session of account {account} before its day was over; it was logged in anew.",
+        meaning="Its orders waited a moment. Somebody else may have logged in to the account.",
+        to_do="Nothing, if it stays at once. If it comes again, find out who else uses the account's login.",
+        at=at,
+        account=account,
+    )
 
 
 def is_told(account: BrokerAccount) -> bool:

@@ -347,7 +347,8 @@ class _Login:
             if kept and self.used_at:
                 store.save_session(self.account.broker, self.account.name, grant, login_used_at=self.used_at)
             if kept:
-                session_alerts.take_back(self.account, at=self.clock.now())
+                session_alerts.note_second_login(self.account, self.seen, at=now)
+                session_alerts.take_back(self.account, at=now)
         session = current(self.account, clock=self.clock)
         if session is None:
             raise LoginInProgress(

@@ -552,6 +552,19 @@ def test_the_person_is_called_by_the_login_that_needs_them_and_not_after_their_l
     assert told() == [("no_session", Severity.CRITICAL, False)]
 
 
+def test_a_session_that_the_broker_ended_early_and_mcube_replaced_is_told_of_once(
+    account: BrokerAccount, broker: Broker
+) -> None:
+    for _ in range(3):
+        session = ensure(account, broker)
+        broker.clock.pass_(hours=1)
+        sessions.report_expired(account, session.version, clock=broker.clock)
+    assert told() == [("second_login", Severity.INFO, True)]
+    broker.clock.pass_(days=1)
+    ensure(account, broker)
+    assert len(told()) == 1, "yesterday's had its time"
+
+
 def test_who_logs_in_by_hand_is_not_called_to_log_in(attended: BrokerAccount, broker: Broker) -> None:
     broker.error = PersonNeeded(f"Open {PAGE} , log in.", login_url=PAGE)
     with access.acting_as("user anita"), suppress(LoginFailed):
