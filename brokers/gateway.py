@@ -129,19 +129,18 @@ class BrokerGateway(GatewayReads):
         session = self._session()
         for last_try in (False, True):
             self._use(session)
-            self._take_budget(urgent=urgent)
             try:
-                counted = self._count_further(urgent=urgent)
-                with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=counted) as trace:
-                    value = operation(self._adapter)
-                trace.raise_interruption()
-                return value
+                return self._make(operation, urgent=urgent, total_seconds=total_seconds)
             except SessionExpired:
                 sessions.report_expired(self.account, session.version, clock=self.clock)
                 if last_try:
                     raise
                 session = self._session()
         raise AssertionError("unreachable")
+
+    def read_public(self, operation: Callable[[BrokerAdapter], T], *, total_seconds: float) -> T:
+        """Make one read that needs no session, within budget; as :meth:`read`."""
+        return self._make(operation, urgent=False, total_seconds=total_seconds)
 
     def require_room(self, calls: int) -> None:
         """See that so many urgent reads can be made one after another.
@@ -298,7 +297,7 @@ class BrokerGateway(GatewayReads):
         held = self._held
         if held and marks and held.marks == marks and now < min(held.session.grant.expires_at, held.until):
             return held.session
-        session = sessions.ensure(self.account, clock=self.clock, wait=self._waiting())
+        session = sessions.ensure(self.account, clock=self.clock, wait=self._wait if _patience.get() > 0 else None)
         # Marks read before: what changed meanwhile shows at the next look. The session notes its use each minute.
         self._held = _Held(session=session, marks=marks, until=now + sessions.USE_NOTED_EVERY)
         return session
@@ -310,8 +309,13 @@ class BrokerGateway(GatewayReads):
                 self._adapter.use_session(session.grant)
                 self._session_version = session.version
 
-    def _waiting(self) -> Callable[[float], None] | None:
-        return self._wait if _patience.get() > 0 else None
+    def _make(self, operation: Callable[[BrokerAdapter], T], *, urgent: bool, total_seconds: float) -> T:
+        self._take_budget(urgent=urgent)
+        further = self._count_further(urgent=urgent)
+        with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=further) as trace:
+            value = operation(self._adapter)
+        trace.raise_interruption()
+        return value
 
     def _count_further(self, *, urgent: bool) -> Callable[[], None]:
         """What counts the second and every later request of one read, e.g. one for each exchange's book.

@@ -74,6 +74,8 @@ class Capabilities:
     call_limits: tuple[tuple[int, int], ...] = ()
     #: Calls of any kind in one day (IST); None when the broker states no limit.
     calls_per_day: int | None = None
+    #: The instrument master is published: it needs no session.
+    has_public_master: bool = False
 
     def require(self, operation: Operation, who: str) -> None:
         """:raises UnsupportedFeature: the broker of ``who`` does not offer the operation."""

@@ -90,7 +90,9 @@ def _read(account: BrokerAccount, adapter: BrokerAdapter | None) -> PackedRows:
     from brokers.factory import BrokerFactory
 
     gateway = BrokerFactory.get_broker(account.broker, account.name)
-    return gateway.read(lambda own: pack(source, own.read_master()), total_seconds=READ_SECONDS)
+    # What is published is read before anybody has logged in; the orders of a late login need it.
+    read = gateway.read_public if gateway.spec.capabilities.has_public_master else gateway.read
+    return read(lambda own: pack(source, own.read_master()), total_seconds=READ_SECONDS)
 
 
 def _refuse_absurd(broker: str, packed: PackedRows) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, NotSent, SessionExpired
+from brokers.interfaces import MasterRow
 from tests.contract.world import CHECKOUT, MARKET_TIME, Trader, nobody_listens, one_call
 
 
@@ -141,3 +142,9 @@ def test_after_close_nothing_works_until_a_session_is_used_again(trader: Trader)
     adapter.use_session(grant)
     assert adapter.fetch_margin().available > 0
     adapter.close()
+
+
+def test_a_published_master_is_read_before_anybody_logged_in(trader: Trader) -> None:
+    if not trader.spec.capabilities.has_public_master:
+        pytest.skip("this broker's master comes with the session")
+    assert any(isinstance(each, MasterRow) for each in trader.new_adapter().read_master())

@@ -19,7 +19,7 @@ from django.core.management import CommandError, call_command
 from brokers import barrier, sessions
 from brokers.alerts import acknowledge
 from brokers.clock import configured_clock, trading_day
-from brokers.discovery import specs
+from brokers.discovery import spec_of, specs
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import BrokerError, BrokerUnavailable, OrderDenied, PersonNeeded, RateLimited
 from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
@@ -29,6 +29,7 @@ from brokers.models import (
     Alert,
     BrokerAccount,
     BrokerOrder,
+    InstrumentMaster,
     KillSwitch,
     OrderAttempt,
     OrderIntent,
@@ -39,6 +40,7 @@ from brokers.plans import closing, running
 from brokers.recovery import reconciliation
 from brokers.risk import gate, switches
 from credentials.models import CredentialStore
+from tasks.instruments import refresh_instruments
 from tasks.sessions import refresh_session
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
@@ -332,6 +334,15 @@ def test_a_person_is_called_when_only_a_person_can_log_in(desk: Desk) -> None:
     assert refresh() == ["no_session"]
     SessionState.objects.update(status=SessionState.Status.NONE, retry_at=None)
     assert refresh() == []
+
+
+def test_a_published_master_does_not_wait_for_a_late_person(desk: Desk) -> None:
+    SessionState.objects.update(status=SessionState.Status.EXPIRED)
+    desk.adapter.logins = [PersonNeeded("Open the page.", login_url="http://broker.example/login")]
+    InstrumentMaster.objects.all().delete()
+    refresh_instruments(broker=desk.account.broker)
+    is_public = spec_of(desk.account.broker).capabilities.has_public_master
+    assert InstrumentMaster.objects.exists() is is_public
 
 
 def test_a_closing_calls_a_person_when_flat_may_not_last(desk: Desk) -> None:

@@ -49,6 +49,7 @@ SPEC = AdapterSpec(
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),
         calls_per_day=5000,
+        has_public_master=True,
         # Orders and trades of four exchanges, and the positions.
         calls_to_read_all=9,
     ),
