@@ -19,11 +19,14 @@ from brokers.models import BrokerAccount
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
 from tasks.routing import Priority
-from tasks.ticks import Tick, each_account, trading_day_is_near
+from tasks.snapshots import snapshot_margin, snapshot_positions
+from tasks.ticks import Tick, each_account, market_is_active, slot, trading_day_is_near
 
 #: How often it is tried while it is not green; where a day's calls are counted, they are saved.
 EVERY = timedelta(seconds=15)
 EVERY_WHERE_BUDGETED = timedelta(seconds=60)
+#: Slots of the readings, as beat has them.
+POSITIONS, MARGINS = timedelta(seconds=30), timedelta(seconds=60)
 
 
 @app.task(name="tasks.barrier.check_account", base=PollTask, rank=Priority.SESSION, expires=15)
@@ -37,6 +40,15 @@ def check_account(*, broker: str, account: str = "default", **_: Any) -> None:
         return
     with no_waiting():
         barrier.run(row, gateway, configured_clock().now(), sync_book=lambda account: book.sync_orders(account.pk))
+    if barrier.has_passed(row, configured_clock().now()) and market_is_active():
+        _take_readings(row)
+
+
+def _take_readings(account: BrokerAccount) -> None:
+    """Live orders are held against readings that are young: what waited for a session does not wait for the next slot."""
+    for task, cadence in ((snapshot_positions, POSITIONS), (snapshot_margin, MARGINS)):
+        kwargs = {"broker": account.broker, "account": account.name, "slot_at": slot(cadence).isoformat()}
+        task.apply_async(kwargs=kwargs, priority=Priority.SESSION, expires=cadence.total_seconds())
 
 
 @app.task(name="tasks.barrier.schedule", base=BaseTask, expires=15)
