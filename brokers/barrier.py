@@ -35,6 +35,7 @@ from brokers.models import (
     KillSwitch,
     OrderAttempt,
     Scope,
+    SessionState,
     Severity,
     StartupBarrier,
 )
@@ -47,8 +48,8 @@ CLOCK_TOLERANCE = timedelta(seconds=2)
 DATE_HEADER = timedelta(seconds=1)
 EGRESS_SECONDS = 5.0
 
-#: Before this the instruments of the day are still being loaded.
-INSTRUMENTS_BY = timedelta(minutes=30)
+#: Earlier than this before the first session, and so long after a login, the day's instruments are still being loaded.
+INSTRUMENTS_BY, INSTRUMENTS_AFTER_LOGIN = timedelta(minutes=30), timedelta(minutes=10)
 #: The check without which most others cannot be made.
 SESSION, INSTRUMENTS = "session", "instruments"
 
@@ -88,11 +89,14 @@ def check(account: BrokerAccount, now: datetime) -> None:
             f"The start-up checks of account {account} are still to be made; beat makes them on trading days, and "
             "`manage.py barrier` makes them now."
         )
-    if passed_at is None and any(each["name"] == SESSION and not each["is_green"] for each in checks):
-        raise NotChecked(f"Account {account} waits for its session, and for the start-up checks that follow it.")
+    red = {each["name"]: each["sentence"] for each in checks if not each["is_green"]}
+    if passed_at is None and (SESSION in red or set(red) == {INSTRUMENTS}):
+        waits_for = "its session" if SESSION in red else "today's instruments"
+        raise NotChecked(f"Account {account} waits for {waits_for}, and for the start-up checks that follow.")
     if passed_at is None:
-        red = " ".join(each["sentence"] for each in checks if not each["is_green"])
-        raise OrderDenied(f"No live order of account {account} goes out before its start-up checks are green. {red}")
+        raise OrderDenied(
+            f"No live order of account {account} goes out before its start-up checks are green. {' '.join(red.values())}"
+        )
 
 
 def has_passed(account: BrokerAccount, now: datetime) -> bool:
@@ -315,7 +319,7 @@ def _tell(account: BrokerAccount, red: list[Check], gateway: BrokerGateway, now:
     if not red:
         close_alert("barrier", key, because="every start-up check is green", at=now)
         return
-    told = [each for each in red if not (each.name == INSTRUMENTS and _is_early(gateway, now))]
+    told = [each for each in red if not (each.name == INSTRUMENTS and _is_early(account, gateway, now))]
     # Without a session the others cannot be made, and its own alert tells of that.
     if not told or (any(each.name == SESSION for each in red) and session_alerts.is_told(account)):
         return
@@ -331,8 +335,10 @@ def _tell(account: BrokerAccount, red: list[Check], gateway: BrokerGateway, now:
     )
 
 
-def _is_early(gateway: BrokerGateway, now: datetime) -> bool:
-    """Whether beat still has time to load the day's instruments before the first session."""
+def _is_early(account: BrokerAccount, gateway: BrokerGateway, now: datetime) -> bool:
+    """Whether beat still has time to load the day's instruments."""
+    if SessionState.objects.filter(account=account, opened_at__gt=now - INSTRUMENTS_AFTER_LOGIN).exists():
+        return True
     sessions = [gateway.calendar.session(each, trading_day(now)) for each in gateway.spec.capabilities.exchanges]
     opens = [held[0] for held in sessions if held is not None]
     return bool(opens) and now < min(opens) - INSTRUMENTS_BY

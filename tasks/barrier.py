@@ -18,6 +18,7 @@ from brokers.ledger import book
 from brokers.models import BrokerAccount
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
+from tasks.instruments import load_missing
 from tasks.routing import Priority
 from tasks.snapshots import snapshot_margin, snapshot_positions
 from tasks.ticks import Tick, each_account, market_is_active, slot, trading_day_is_near
@@ -38,10 +39,13 @@ def check_account(*, broker: str, account: str = "default", **_: Any) -> None:
     except (CredentialsNotFound, SDKMissing) as error:
         log.warning("The start-up checks of %s could not be made: %s", row, error)
         return
+    is_first = barrier.waits_for_session_that_came(row)
     with no_waiting():
         barrier.run(row, gateway, configured_clock().now(), sync_book=lambda account: book.sync_orders(account.pk))
     if barrier.has_passed(row, configured_clock().now()) and market_is_active():
         _take_readings(row)
+    elif is_first:
+        load_missing()
 
 
 def _take_readings(account: BrokerAccount) -> None:

@@ -36,8 +36,12 @@ def refresh_instruments(*, broker: str, account: str = "default", **_: Any) -> N
 @app.task(name="tasks.instruments.schedule", base=BaseTask, expires=120)
 def schedule(**_: Any) -> None:
     """Before and during market hours: every broker whose master of today is missing."""
-    if not trading_day_is_near():
-        return
+    if trading_day_is_near():
+        load_missing()
+
+
+def load_missing() -> None:
+    """Enqueue the load of each master of today that is missing."""
     today = trading_day(configured_clock().now())
     loaded = set(InstrumentMaster.objects.filter(master_day=today).values_list("broker", flat=True))
     for broker in specs():

@@ -226,6 +226,16 @@ def test_without_a_session_an_order_waits_for_it(desk: LiveDesk) -> None:
     assert not desk.adapter.sent
 
 
+def test_an_order_waits_for_instruments_that_are_being_loaded(desk: LiveDesk) -> None:
+    desk.resume()
+    desk.run()
+    StartupBarrier.objects.update(
+        passed_at=None, checks=[{"name": "instruments", "is_green": False, "sentence": "They are not loaded."}]
+    )
+    with pytest.raises(NotChecked, match="waits for today's instruments"):
+        barrier.check(desk.account, configured_clock().now())
+
+
 def test_after_a_login_the_checks_are_made_at_once(desk: LiveDesk) -> None:
     desk.lose_session()
     desk.run()
@@ -416,7 +426,11 @@ def test_instruments_are_told_of_when_they_are_late(desk: LiveDesk) -> None:
         assert set(desk.red()) == {"instruments"}
         assert not Alert.objects.filter(kind="barrier").exists()
     with time_machine.travel(scripted_broker.OPEN_MARKET.replace(hour=8, minute=50), tick=True):
+        SessionState.objects.update(opened_at=configured_clock().now() - timedelta(minutes=5))
         assert set(desk.red()) == {"instruments"}
+        assert not Alert.objects.filter(kind="barrier").exists(), "the login was late, and so are they"
+        SessionState.objects.update(opened_at=configured_clock().now() - timedelta(minutes=15))
+        desk.run()
         assert Alert.objects.filter(kind="barrier").exists()
 
 
