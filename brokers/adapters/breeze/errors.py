@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from typing import NoReturn
 
 from brokers.adapters.breeze import tables
@@ -148,13 +147,6 @@ def raise_read_error(reply: Reply, what: str) -> NoReturn:
             f"Breeze did not give the {what}: {words}. {advice}", reason=words, code=reply.code, evidence=evidence
         )
     if tables.SESSION_OVER.search(words):
-        if wrong_clock := _wrong_clock(reply):
-            raise BrokerUnavailable(
-                f"Breeze refused to give the {what}, since {wrong_clock}.",
-                reason=words,
-                code=reply.code,
-                evidence=evidence,
-            )
         raise SessionExpired(
             "Breeze does not accept the session; log in again.", reason=words, code=reply.code, evidence=evidence
         )
@@ -185,9 +177,8 @@ def _advice_on_set_up(reply: Reply) -> str:
         return "The api_key and the api_secret do not belong together; check both with setup_credentials."
     if tables.WRONG_ADDRESS.search(reply.words):
         return "Breeze takes no calls from this address; register it for the application at api.icicidirect.com."
-    skew = reply.records[-1].clock_skew_seconds if reply.records else None
-    if tables.SESSION_OVER.search(reply.words) and skew is not None and abs(skew) > tables.WORST_SKEW_SECONDS:
-        return f"This machine's clock is {skew:+.0f} s away from Breeze's; set it right."
+    if tables.SESSION_OVER.search(reply.words):
+        return _wrong_clock(reply)
     return ""
 
 
@@ -232,7 +223,7 @@ def _raise_if_refused(reply: Reply, what: str, *, of_order: bool) -> None:
     if tables.SESSION_OVER.search(words):
         if wrong_clock := _wrong_clock(reply):
             raise OrderRejected(
-                f"Breeze refused the {what}, since {wrong_clock}.",
+                f"Breeze refused the {what}: {words}. {wrong_clock}",
                 reason=words,
                 code=reply.code,
                 evidence=reply.evidence,
@@ -255,18 +246,11 @@ def _raise_if_refused(reply: Reply, what: str, *, of_order: bool) -> None:
 
 
 def _wrong_clock(reply: Reply) -> str:
-    """What is wrong with this machine's clock by the reply's ``Date``, when it is so far off that every call is refused."""
-    evidence = reply.evidence
-    if evidence is None:
+    """What is wrong with this machine's clock, when it is so far off that every call is refused; otherwise empty."""
+    skew = reply.records[-1].clock_skew_seconds if reply.records else None
+    if skew is None or abs(skew) <= tables.CLOCK_TOLERANCE_SECONDS:
         return ""
-    try:
-        theirs = parsedate_to_datetime(evidence.server_date)
-    except ValueError:
-        return ""
-    ahead = (evidence.finished_at - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))).total_seconds()
-    if abs(ahead) <= tables.CLOCK_TOLERANCE_SECONDS:
-        return ""
-    return f"this machine's clock is {ahead:+.0f} s away from Breeze's; set it right, and keep it by NTP"
+    return f"This machine's clock is {skew:+.0f} s away from Breeze's; set it right, and keep it by NTP."
 
 
 def _cause(reply: Reply) -> str:

@@ -145,8 +145,6 @@ LOGIN_OVER = re.compile(r"resource not available", _ANY)
 BAD_KEY = re.compile(r"invalid checksum|public key does not exist", _ANY)
 #: The address is not the registered one. ICICI publishes no text; these words have no other use.
 WRONG_ADDRESS = re.compile(r"\bip\b", _ANY)
-#: Calls are signed with the time; the README names no limit, others report a minute.
-WORST_SKEW_SECONDS = 60
 #: "Limit exceed: API call per minute:Try after some time", "Limit exceed: API call per day: " (issue 144).
 TOO_MANY_CALLS = re.compile(r"limit exceed", _ANY)
 TOO_MANY_CALLS_TODAY = re.compile(r"per day", _ANY)
