@@ -12,7 +12,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.models.signals import post_migrate
 
-from brokers import calendar_seed, sessions
+from brokers import calendar_seed, sessions, shared_reads
 from brokers import limits as calls
 from brokers.risk import limits, quotes
 
@@ -31,7 +31,7 @@ def logins_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    """Let no test be judged by the quotes and limits of the one before, which live a second and more."""
+    """Let no test be judged by the quotes, reads and limits of the one before, which live a second and more."""
     yield
     limits.forget()
     calls.forget()
@@ -40,6 +40,10 @@ def _nothing_remembered() -> Iterator[None]:
         with redis.Redis.from_url(os.environ["MCUBE_REDIS_URL"]) as client:
             client.delete(*board._known)
         board.forget()
+    if shared_reads._flights.cache_info().currsize:
+        shared_reads._flights.cache_clear()
+        with redis.Redis.from_url(os.environ["MCUBE_REDIS_URL"]) as client:
+            client.delete(*client.scan_iter("mcube:reads:*"), "mcube:reads")
 
 
 def _seed_calendar(**_: Any) -> None:

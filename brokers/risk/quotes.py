@@ -5,11 +5,8 @@ Without Redis each process asks the broker for itself.
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from decimal import Decimal
 from functools import cache
 
 import redis
@@ -17,6 +14,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from brokers import codec
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.gateway import BrokerGateway
@@ -27,8 +25,6 @@ SOCKET_SECONDS = 0.5
 PAUSE_SECONDS = 5.0
 #: Symbols that a process remembers; more are forgotten together.
 MOST = 2000
-
-_MONEY = ("last_price", "bid_price", "ask_price", "lower_circuit", "upper_circuit")
 
 
 class QuoteBoard:
@@ -55,7 +51,7 @@ class QuoteBoard:
         now = gateway.clock.now()
         quote = self._known.get(key)
         if quote is None or not is_fresh(quote, now):
-            quote = self._shared(key, instrument, now)
+            quote = self._shared(key, now)
         if quote is None:
             quote = gateway.quote(instrument, urgent=True)
             self._share(key, quote)
@@ -69,7 +65,7 @@ class QuoteBoard:
         self._known.clear()
         self._silent_until = 0.0
 
-    def _shared(self, key: str, instrument: Instrument, now: datetime) -> Quote | None:
+    def _shared(self, key: str, now: datetime) -> Quote | None:
         if time.monotonic() < self._silent_until:
             return None
         try:
@@ -79,27 +75,17 @@ class QuoteBoard:
             return None
         if not isinstance(text, str):
             return None
-        values = json.loads(text)
-        last, bid, ask, low, high = (Decimal(values[name]) if values[name] is not None else None for name in _MONEY)
-        quote = Quote(
-            symbol=instrument.symbol,
-            exchange=instrument.exchange,
-            last_price=last,
-            bid_price=bid,
-            ask_price=ask,
-            lower_circuit=low,
-            upper_circuit=high,
-            as_of=datetime.fromisoformat(values["as_of"]),
-        )
+        try:
+            quote: Quote = codec.load(Quote, text)
+        except ValueError:
+            return None  # another version's
         return quote if is_fresh(quote, now) else None
 
     def _share(self, key: str, quote: Quote) -> None:
         if time.monotonic() < self._silent_until:
             return
-        values = asdict(quote)
-        text = json.dumps({name: values[name] for name in (*_MONEY, "as_of")}, default=str)
         try:
-            self._redis.set(key, text, px=MAX_AGE)
+            self._redis.set(key, codec.dump(Quote, quote), px=MAX_AGE)
         except redis.RedisError:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
 
