@@ -17,6 +17,8 @@ from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import InvalidSymbol
 from brokers.domain.instruments import Instrument
 from brokers.instruments import searching
+from brokers.instruments.names import Names
+from brokers.instruments.names import read as read_names
 from brokers.instruments.symbols import MAIN_SERIES, OTHER_SERIES, plain
 from brokers.models import InstrumentEdition, InstrumentListing, InstrumentRecord
 
@@ -38,6 +40,8 @@ class _Book:
     day: date
     by_symbol: dict[tuple[str, Exchange | None], Instrument] = field(default_factory=dict)
     by_key: dict[tuple[str, str], Instrument] = field(default_factory=dict)
+    #: Read at the first search.
+    names: Names | None = None
 
 
 class InstrumentStore:
@@ -92,9 +96,16 @@ class InstrumentStore:
         raise _unknown(book, text, exchange, searching.nearest(book.edition_id, text, exchange))
 
     def search(self, text: str, limit: int = 20) -> list[Instrument]:
-        """Instruments with all words of ``text`` in their symbol or name, the shortest symbols first."""
+        """Instruments that the words may mean, the likeliest first: ``NIFTY 24500 CE``, ``NIFTY 26 NOV``, ``reliance ind``."""
         book = self._current()
-        return [to_instrument(row) for row in searching.search(book.edition_id, text, limit)] if book else []
+        if book is None:
+            return []
+        if book.names is None:
+            book.names = read_names(book.edition_id)
+        found = searching.search(book.edition_id, book.names, text, limit)
+        if not found and self._is_superseded(book):
+            return self.search(text, limit)
+        return [to_instrument(row) for row in found]
 
     def expiries(self, underlying: str, exchange: Exchange | None = None) -> list[date]:
         """Days on which options of an underlying expire, from the edition's day on, the nearest first."""

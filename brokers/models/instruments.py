@@ -94,7 +94,11 @@ class InstrumentRecord(models.Model):
         indexes = [
             models.Index(
                 fields=["edition", "symbol"], name="instrument_by_symbol", opclasses=["int8_ops", "varchar_pattern_ops"]
-            )
+            ),
+            # A search by contract and the list of expiries are answered from it without a look at the rows.
+            models.Index(
+                fields=["edition", "underlying", "kind", "expiry", "exchange", "strike"], name="instrument_by_contract"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -64,5 +64,8 @@ def test_the_real_masters_load_in_seconds_and_little_memory(database_url: str, t
     assert cost["resolve_ms"] < 1
     assert cost["find_ms"] < 1
     assert cost["again_ms"] < 0.1
+    assert cost["searches"] > 1_000
+    assert cost["search_p99_ms"] < 20
+    assert cost["search_missed"] == 0
     assert cost["symbols"] > 30_000
     assert cost["symbols_built_otherwise"] == 0

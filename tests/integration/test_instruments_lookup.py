@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from brokers import instruments
 from brokers.adapter_interface import MasterRow
@@ -210,3 +214,72 @@ def test_search_keeps_to_its_limit(store: InstrumentStore) -> None:
     assert len(store.search("TESTIDX", limit=3)) == 3
     assert store.search("TESTIDX", limit=0) == []
     assert store.search("TESTIDX", limit=-1) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("TESTIDX 24050 CE", ["TESTIDX26NOV24050CE"]),
+        ("testidx 24 nov 24050 ce", ["TESTIDX26NOV24050CE"]),
+        ("TESTIDX 24NOV26 24050", ["TESTIDX26NOV24050CE"]),
+        ("testidx 26 nov 24050", ["TESTIDX26NOV24050CE"]),
+        ("TESTIDX 2026-11-24 24050 call", ["TESTIDX26NOV24050CE"]),
+        ("24050ce", ["TESTIDX26NOV24050CE"]),
+        ("TESTIDX26NOV2405", ["TESTIDX26NOV24050CE"]),
+        ("testidx nov fut", ["TESTIDX26NOVFUT"]),
+        ("nov fut", ["TESTIDX26NOVFUT"]),
+        ("testidx 24000 ce", ["TESTIDX26NOV24000CE", "TESTIDX26NOV24000CE"]),
+        ("TESTIDX 24050 PE", []),
+        ("TESTIDX 25 nov 24050", []),
+        ("TESTIDX dec", []),
+        ("RELYON 24050 CE", []),
+        ("ind rely", ["RELYON", "RELYON"]),
+        ("auto", ["BAJAJ-AUTO"]),
+    ],
+)
+def test_search_reads_underlying_expiry_strike_and_right(store: InstrumentStore, text: str, found: list[str]) -> None:
+    assert [each.symbol for each in store.search(text)] == found
+
+
+def test_search_shows_exact_symbols_before_those_that_begin_so(store: InstrumentStore) -> None:
+    assert [each.symbol for each in store.search("rel")][:3] == ["RELAX", "RELYON", "RELYON"]
+    assert [each.symbol for each in store.search("relyon")] == ["RELYON", "RELYON"]
+
+
+def test_search_follows_a_new_edition(store: InstrumentStore, ticker: Ticker) -> None:
+    assert store.search("newcomer") == []
+    load([*ROWS, share("NEWCOMER", token="99")])
+    ticker.seconds += 2
+    assert [each.symbol for each in store.search("newcomer")] == ["NEWCOMER"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(
+    text=st.text(max_size=40)
+    | st.lists(st.sampled_from(["TESTIDX", "24050", "CE", "NOV", "26", "24", "REL"])).map(" ".join)
+)
+def test_search_answers_anything_within_its_limit_and_shows_nothing_twice(store: InstrumentStore, text: str) -> None:
+    found = store.search(text, limit=7)
+    assert len(found) <= 7
+    shown = [(each.exchange, each.symbol, each.kind, each.name) for each in found]
+    assert len(set(shown)) == len(shown)
+
+
+def test_every_instrument_is_found_by_its_symbol_and_every_option_by_its_terms(store: InstrumentStore) -> None:
+    for row in ROWS:
+        # A share of another series is listed with its series behind the name.
+        assert any(each.symbol.startswith(row.symbol) for each in store.search(row.symbol))
+        if row.strike is not None and row.expiry is not None and row.right is not None:
+            terms = f"{row.underlying} {row.expiry:%d %b %Y} {row.strike} {row.right}"
+            assert row.symbol in [each.symbol for each in store.search(terms)]
+
+
+def test_expiries_are_answered_by_the_index_alone(store: InstrumentStore) -> None:
+    assert store.expiries("testidx") == [date(2026, 11, 24)]
+    if connection.vendor != "sqlite":
+        return
+    with CaptureQueriesContext(connection) as asked:
+        store.expiries("TESTIDX")
+    with connection.cursor() as cursor:
+        plan = cursor.execute(f"EXPLAIN QUERY PLAN {asked[-1]['sql']}").fetchall()
+    assert "COVERING INDEX instrument_by_contract" in str(plan)

@@ -51,7 +51,7 @@ def main(data: Path) -> dict[str, Any]:
     cost["rows"] = sum(InstrumentMaster.objects.values_list("row_count", flat=True))
     cost["records"] = InstrumentRecord.objects.count()
     cost["merged"] = InstrumentListing.objects.count() - cost["records"]
-    return cost | _look_up() | _symbols()
+    return cost | _look_up() | _searches() | _symbols()
 
 
 def _load(data: Path) -> dict[str, Any]:
@@ -94,6 +94,78 @@ def _look_up() -> dict[str, float]:
         "find_ms": _median_ms(lambda store, row: store.find(row.broker, row.key), stores, listed),
         "again_ms": _median_ms(lambda store, name: store.resolve(*name), known, names),
     }
+
+
+def _searches() -> dict[str, float]:
+    """Milliseconds of searches of every shape over the whole edition; how many do not find what they describe.
+
+    Of the processor's time, as the machine's other work slows the wall's clock; SQLite's work is part of it.
+    """
+    from brokers.instruments import InstrumentStore
+    from brokers.models import InstrumentRecord
+
+    store = InstrumentStore()
+    started = time.perf_counter()
+    store.search("NIFTY")
+    first = time.perf_counter() - started
+    slow: list[tuple[float, str]] = []
+    missed: list[str] = []
+    for text, symbol in _questions(InstrumentRecord.objects.order_by("pk")[::1500]):
+        tries = []
+        for _ in range(3):  # the best of them, since the machine has other work
+            began = time.process_time()
+            found = store.search(text)
+            tries.append(time.process_time() - began)
+        slow.append((min(tries) * 1000, text))
+        if symbol and symbol not in [each.symbol for each in found]:
+            missed.append(f"{text} -> {symbol}")
+    slow.sort()
+    sys.stdout.write(f"the slowest searches: {slow[-5:]}; missed: {missed[:10]}\n")
+    return {
+        "searches": len(slow),
+        "search_first_ms": first * 1000,
+        "search_p50_ms": slow[len(slow) // 2][0],
+        "search_p99_ms": slow[int(len(slow) * 0.99)][0],
+        "search_missed": len(missed),
+    }
+
+
+def _questions(records: list[Any]) -> Iterator[tuple[str, str]]:
+    """What a trader may type, and the symbol that must be on the first page; none where many fit as well."""
+    for row in records:
+        yield row.symbol, row.symbol
+        yield row.symbol[: len(row.symbol) * 2 // 3], ""
+        yield row.underlying.lower(), ""
+        yield " ".join(row.name.split()[:2]), ""
+        yield f"zz{row.symbol[1:4]}", ""
+        if row.expiry is None:
+            continue
+        month, kind = f"{row.expiry:%b}", row.right or "FUT"
+        yield f"{row.underlying} {row.expiry:%d} {month} {kind}", ""
+        yield f"{row.underlying} {month} {kind}", ""
+        yield f"{month} {kind}", ""
+        if row.strike is not None:
+            strike = f"{row.strike.normalize():f}"
+            yield f"{row.underlying} {strike} {row.right}", ""
+            yield f"{row.underlying} {row.expiry:%d %b %Y} {strike} {row.right}", row.symbol
+            yield f"{strike} {row.right}", ""
+    yield "reliance ind", "RELIANCE"
+    yield "nifty", "NIFTY"
+    for text in (
+        "a",
+        "ltd",
+        "e e e",
+        "26",
+        "ce",
+        "nov",
+        "fut",
+        "limited india",
+        "%",
+        "bank nov fut",
+        "x" * 500,
+        "1 2 3",
+    ):
+        yield text, ""
 
 
 def _median_ms(question: Callable[[Any, Any], object], stores: list[Any], asked: list[Any]) -> float:
