@@ -12,9 +12,9 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import redis
@@ -230,6 +230,19 @@ class CallLimiter:
                 memory.note(value, day)
         return code, value
 
+    def spent(self, accounts: Iterable[BrokerAccount], day: date) -> list[int]:
+        """How many calls each account has made on an IST day, in their order.
+
+        :raises BrokerUnavailable: Redis cannot be asked.
+        """
+        try:
+            counts = self._redis.mget([f"mcube:calls:{{{account}}}:{day.isoformat()}" for account in accounts])
+        except redis.RedisError as error:
+            raise BrokerUnavailable(
+                f"The calls of the day are not known, since Redis does not answer ({type(error).__name__})."
+            ) from error
+        return [int(count or 0) for count in counts]
+
     def close(self) -> None:
         self._redis.close()
 
@@ -245,6 +258,11 @@ def count_urgent(account: BrokerAccount, now: datetime, *, calls: int) -> None:
             limiter.count(account, now, urgent=True)
     finally:
         limiter.close()
+
+
+def read_share(calls_per_day: int) -> int:
+    """The part of a day's budget that reads may spend."""
+    return _share(calls_per_day, DAY_RESERVE, urgent=False)
 
 
 def _uncounted(key: str, error: redis.RedisError) -> BrokerUnavailable:

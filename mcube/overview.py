@@ -16,6 +16,8 @@ from django.db.models import Count, OuterRef, Subquery
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from brokers import budgets
+from brokers.budgets import DayPlan
 from brokers.calendar import MarketCalendar
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Exchange, MarketPhase, Mode
@@ -54,6 +56,8 @@ class AccountView:
     #: The sentence of a slot that failed after the snapshot above was taken.
     margin_failure: str
     positions_failure: str
+    #: How the day's calls last; None where the broker limits no day, or Redis does not answer.
+    calls: DayPlan | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,13 +84,15 @@ def take(clock: Clock | None = None) -> Overview:
     clock = clock or configured_clock()
     now = clock.now()
     calendar = MarketCalendar(clock)
-    unknown = queries.unknown()
+    unknown, queues = queries.unknown(), queue_depths()
+    # Asked once whether it answers, Redis is not waited for again.
+    plans = {} if queues is None else budgets.plans(BrokerAccount.objects.all(), clock)
     return Overview(
         mode=settings.MODE,
         live_trading=settings.LIVE_TRADING,
         now=now,
         phases={exchange: calendar.phase(exchange, now) for exchange in Exchange},
-        accounts=_accounts(),
+        accounts=_accounts(plans),
         orders=dict(
             OrderIntent.objects.filter(trading_day=trading_day(now))
             .values_list("state")
@@ -96,7 +102,7 @@ def take(clock: Clock | None = None) -> Overview:
         unknown=list(unknown[:LONGEST_LIST]),
         unknown_count=unknown.count(),
         overdue=list(queries.overdue(now)[:LONGEST_LIST]),
-        queues=queue_depths(),
+        queues=queues,
     )
 
 
@@ -126,7 +132,7 @@ def connect() -> redis.Redis:
     )
 
 
-def _accounts() -> list[AccountView]:
+def _accounts(plans: Mapping[int, DayPlan]) -> list[AccountView]:
     margins = _newest(MarginSnapshot)
     positions = _newest(PositionSnapshot)
     views = []
@@ -141,6 +147,7 @@ def _accounts() -> list[AccountView]:
                 positions=held,
                 margin_failure=margin_failure,
                 positions_failure=positions_failure,
+                calls=plans.get(account.pk),
             )
         )
     return views

@@ -10,9 +10,11 @@ The call returns when the order is in the ledger. The same client order id again
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from brokers.budgets import DayPlan
 from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.domain.inputs import moment
@@ -30,7 +32,7 @@ from tasks.plans import close_position as close_position
 from tasks.plans import move_on
 from tasks.plans import place_basket as place_basket
 from tasks.routing import Priority
-from tasks.ticks import Tick, each_account, market_is_active
+from tasks.ticks import Tick, day_plans, each_account, market_is_active, stretched
 
 #: How often the book is read while something of the account is open, and while nothing is.
 BUSY_SYNC = timedelta(seconds=10)
@@ -108,12 +110,16 @@ def schedule_sync(*, slot_at: str | None = None, cadence_seconds: float | None =
     """Have every account's book read that is due: often while something is open, seldom otherwise."""
     tick = Tick.of(slot_at, cadence_seconds)
     if market_is_active():
-        each_account(sync_orders, tick, where=lambda account: tick.is_due(_sync_period(account)))
+        plans = day_plans()
+        each_account(sync_orders, tick, where=lambda account: _is_due(tick, account, plans))
 
 
-def _sync_period(account: BrokerAccount) -> timedelta:
-    period = BUSY_SYNC if queries.has_open_orders(account.pk) else IDLE_SYNC
-    return period * BUDGETED_STRETCH if spec_of(account.broker).capabilities.calls_per_day else period
+def _is_due(tick: Tick, account: BrokerAccount, plans: Mapping[int, DayPlan]) -> bool:
+    """Open orders are followed at the same pace however few calls are left; quiet accounts wait first."""
+    slower = BUDGETED_STRETCH if spec_of(account.broker).capabilities.calls_per_day else 1
+    if queries.has_open_orders(account.pk):
+        return tick.is_due(BUSY_SYNC * slower)
+    return stretched(tick, IDLE_SYNC * slower, account, plans)
 
 
 def _place(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from brokers import snapshots
+from brokers import budgets, snapshots
+from brokers.budgets import DayPlan
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.factory import find_account
@@ -13,7 +15,7 @@ from brokers.gateway import no_waiting
 from brokers.risk import loss
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask
-from tasks.ticks import Tick, each_account, market_is_active
+from tasks.ticks import Tick, active_accounts, day_plans, each_account, market_is_active, stretched
 
 
 @app.task(name="tasks.snapshots.snapshot_margin", base=PollTask)
@@ -37,16 +39,23 @@ def snapshot_positions(*, broker: str, account: str = "default", slot_at: str | 
 
 @app.task(name="tasks.snapshots.schedule_margins", base=BaseTask, expires=30)
 def schedule_margins(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
-    """While the market is active: every active account's margin."""
+    """While the market is active: every active account's margin, and a word to people when its calls run short."""
     if market_is_active():
-        each_account(snapshot_margin, Tick.of(slot_at, cadence_seconds))
+        plans = day_plans()
+        _each(snapshot_margin, Tick.of(slot_at, cadence_seconds), plans)
+        budgets.tell(active_accounts(), plans, configured_clock().now())
 
 
 @app.task(name="tasks.snapshots.schedule_positions", base=BaseTask, expires=30)
 def schedule_positions(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
     """While the market is active: every active account's positions."""
     if market_is_active():
-        each_account(snapshot_positions, Tick.of(slot_at, cadence_seconds))
+        _each(snapshot_positions, Tick.of(slot_at, cadence_seconds), day_plans())
+
+
+def _each(task: PollTask, tick: Tick, plans: Mapping[int, DayPlan]) -> None:
+    """Slower where the day's calls run short."""
+    each_account(task, tick, where=lambda account: stretched(tick, tick.cadence, account, plans))
 
 
 def _account_id(broker: str, account: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from brokers import budgets
+from brokers.budgets import DayPlan
 from brokers.calendar import MarketCalendar
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Exchange, MarketPhase
@@ -79,6 +81,17 @@ def each_account(task: BaseTask, tick: Tick, *, where: Callable[[BrokerAccount],
             )
             count += 1
     return count
+
+
+def day_plans() -> dict[int, DayPlan]:
+    """How the day's calls of the active accounts last, by account."""
+    return budgets.plans(active_accounts(), configured_clock())
+
+
+def stretched(tick: Tick, every: timedelta, account: BrokerAccount, plans: Mapping[int, DayPlan]) -> bool:
+    """Whether a poll that comes ``every`` so often is due for an account whose calls may run short."""
+    plan = plans.get(account.pk)
+    return tick.is_due(every * (plan.stretch if plan else 1))
 
 
 def active_accounts() -> Iterator[BrokerAccount]:

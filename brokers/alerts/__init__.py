@@ -60,6 +60,11 @@ def close_alert(kind: str, key: str, *, because: str, at: datetime) -> bool:
     return open_ones.exists() and bool(_close(open_ones, f"{ITSELF}: {because}", at))
 
 
+def was_raised(kind: str, key: str) -> bool:
+    """Whether there is such an alert, open or not: for what is told once."""
+    return Alert.objects.filter(key=_key(kind, key)).exists()
+
+
 def _close(alerts: QuerySet[Alert], by: str, at: datetime) -> int:
     with transaction.atomic():
         open_ones = list(alerts.filter(acknowledged_at__isnull=True).values_list("pk", flat=True))

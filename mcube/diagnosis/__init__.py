@@ -116,6 +116,7 @@ def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
         ("accounts", trading.accounts),
         ("credentials", trading.credentials),
         ("sessions", trading.sessions),
+        ("calls of the day", trading.calls),
         ("instruments", trading.instruments),
         ("calendar", trading.calendar),
         ("clock drift", safety.clock_drift),

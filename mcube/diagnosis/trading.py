@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
+from brokers import budgets
 from brokers.calendar import MarketCalendar
 from brokers.clock import IST, configured_clock, trading_day
 from brokers.discovery import specs
@@ -97,6 +98,24 @@ def _session(account: BrokerAccount, state: SessionState | None, now: datetime) 
     if state.expires_at - now < SOON:
         return warn("sessions", f"{told} {ends}", renew)
     return ok("sessions", f"{told} {ends}")
+
+
+def calls() -> Iterator[Finding]:
+    """Whether the day's calls last, where a broker limits them."""
+    active = list(BrokerAccount.objects.filter(is_active=True))
+    found = budgets.plans(active, configured_clock())
+    for account in active:
+        plan = found.get(account.pk)
+        if plan is None:
+            continue
+        if plan.words:
+            yield warn(
+                "calls of the day",
+                f"{account}: {plan.words}",
+                "Look which strategy asks for so much, and have it use the cached reads; or poll more seldom.",
+            )
+        else:
+            yield ok("calls of the day", f"{account}: {plan.spent:,} of {plan.budget:,}")
 
 
 def instruments() -> Iterator[Finding]:

@@ -47,6 +47,8 @@ class Command(BaseCommand):
         for view in seen.accounts:
             for failure in sorted({view.margin_failure, view.positions_failure} - {""}):
                 console.print(f"  [red]since then[/] {view.account}: {escape(scrub(failure))}", soft_wrap=True)
+            if view.calls and view.calls.words:
+                console.print(f"  [yellow]calls run short[/] {view.account}: {view.calls.words}", soft_wrap=True)
         console.print(_processes(seen, workers))
         orders = ", ".join(f"{count} {state.lower()}" for state, count in seen.orders.items()) or "none"
         console.print(f"Orders today: {orders}")
@@ -128,6 +130,9 @@ def _account_data(view: AccountView) -> dict[str, Any]:
         "pnl": _money(held.pnl if held else None),
         "positions_as_of": _moment(held.taken_at if held else None),
         "positions_error_since": scrub(view.positions_failure),
+        "calls_today": view.calls.spent if view.calls else None,
+        "calls_for_reads": view.calls.budget if view.calls else None,
+        "polls_stretched": view.calls.stretch if view.calls else 1,
     }
 
 
