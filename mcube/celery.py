@@ -39,6 +39,7 @@ TASK_MODULES = (
     "orders",
     "sessions",
     "snapshots",
+    "account",
     "market",
     "instruments",
     "alerts",

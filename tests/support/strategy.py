@@ -275,10 +275,10 @@ def resting_price(broker: str, symbol: str, account: str = "default") -> str:
 
 @action
 def quote(broker: str, symbol: str) -> str | None:
-    from tasks.market import latest_quote
+    from tasks.market import get_quote
 
-    found = latest_quote(broker=broker, symbol=symbol)
-    return str(found.last_price) if found else None
+    found = get_quote.latest(broker=broker, symbol=symbol)
+    return str(found.value.last_price) if found else None
 
 
 def main() -> None:
