@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar, get_type_hints
 from django.conf import settings
 
 from brokers import account_versions, codec
+from brokers.clock import trading_day
 from brokers.domain.account import MarginData, Position
 from brokers.domain.errors import OrderDenied
 from brokers.domain.market import OptionChain, Quote
@@ -91,14 +92,15 @@ def read(broker: BrokerGateway, method: str, *, not_before: datetime, **argument
 
     def ask() -> Landed:
         # Before the call: what settles meanwhile may be missing in its answer.
-        version = account_versions.of(account_id)
+        version = account_versions.of(account_id, trading_day(broker.clock.now()))
         value = getattr(broker, method)(**arguments)
         as_of = getattr(value, "as_of", None) or broker.clock.now()
         return Landed(text=codec.dump(kind, value), as_of=as_of, version=version)
 
     def serves(landed: Landed) -> bool:
-        is_young = not_before <= landed.as_of <= broker.clock.now() + SKEW
-        return is_young and landed.version == account_versions.of(account_id)
+        now = broker.clock.now()
+        is_young = not_before <= landed.as_of <= now + SKEW
+        return is_young and landed.version == account_versions.of(account_id, trading_day(now))
 
     # The key of the row as well, since a new account may have the name of one that was deleted.
     key = f"{broker.account}#{account_id}:{method}:{words_of(arguments)}"

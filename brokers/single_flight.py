@@ -46,7 +46,7 @@ class Landed:
     #: When this was received from the broker.
     as_of: datetime
     #: Of :mod:`brokers.account_versions`, before the broker was asked.
-    version: int
+    version: str
 
 
 class SingleFlight:

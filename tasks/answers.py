@@ -24,7 +24,7 @@ from django.conf import settings
 from brokers import codec, shared_reads
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
-from brokers.domain.errors import BrokerUnavailable
+from brokers.domain.errors import AccountNotFound, BrokerUnavailable
 from brokers.factory import BrokerFactory
 from brokers.gateway import no_waiting
 from tasks.base import ReadTask, log
@@ -106,7 +106,7 @@ class AnsweredTask(ReadTask):
             exc = BrokerUnavailable(f"{self.name} broke ({type(exc).__name__}); the worker's log says where.")
         try:
             _keep(self._key_of(kwargs), _Kept(as_of=configured_clock().now(), failure=codec.dump_error(exc)))
-        except (redis.RedisError, TypeError, codec.errors.AccountNotFound) as error:
+        except (redis.RedisError, TypeError, AccountNotFound) as error:
             log.warning("a failure of %s is not kept for who asked (%s)", self.name, type(error).__name__)
 
     @property

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from brokers import account_versions
 from brokers.alerts import raise_alert
 from brokers.domain.enums import OrderStatus, OrderType
 from brokers.domain.errors import (
@@ -109,8 +108,6 @@ def settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: 
             _judge(intent, attempt, outcome, result)
             evidence = wire_evidence(result.evidence)
             move(intent, state, actor=Actor.SENDER, cause=result.cause, at=now, evidence=evidence, **changes)
-            if outcome is not AttemptOutcome.NOT_SENT:
-                account_versions.grow(intent.account_id)
     except StaleIntent:
         intent.refresh_from_db()
         _note_late_answer(intent, attempt, result, now)

@@ -1,6 +1,6 @@
 """The tables of a broker account. Secrets are in the credentials app, but for the addresses that alerts go to."""
 
-from brokers.models.accounts import AccountVersion, BrokerAccount, SessionState
+from brokers.models.accounts import BrokerAccount, SessionState
 from brokers.models.alerts import Alert, AlertChannel, AlertDelivery, Severity
 from brokers.models.calendar import SessionRule, SpecialDay
 from brokers.models.instruments import (
@@ -25,7 +25,6 @@ from brokers.models.risk import KillSwitch, RiskChange, RiskLimit, Scope, Startu
 from brokers.models.snapshots import MarginSnapshot, PositionLine, PositionSnapshot
 
 __all__ = [
-    "AccountVersion",
     "Alert",
     "AlertChannel",
     "AlertDelivery",

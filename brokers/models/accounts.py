@@ -47,19 +47,6 @@ class BrokerAccount(models.Model):
         return f"{self.broker}/{self.name}"
 
 
-class AccountVersion(models.Model):
-    """A number that grows with everything the ledger learns of an account's orders.
-
-    A table of its own, so that saving an account's page never takes the number back.
-    """
-
-    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, primary_key=True, related_name="version")
-    number = models.PositiveBigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"{self.account} {self.number}"
-
-
 class SessionState(models.Model):
     """Where an account's session stands. The tokens themselves are in the credential store."""
 

@@ -93,7 +93,8 @@ def ask(broker: str, folder: Path, number: int) -> list[str]:
         try:
             together.wait(60)
             get_quote.run(**question, asked_at=asked_at[0])
-            answers.append(str(get_quote.latest(**question).value.last_price))
+            if answer := get_quote.latest(**question):
+                answers.append(str(answer.value.last_price))
         finally:
             connections.close_all()
 

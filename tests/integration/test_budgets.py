@@ -16,6 +16,7 @@ from brokers import budgets, limits
 from brokers.budgets import MOST, DayPlan
 from brokers.clock import IST, configured_clock
 from brokers.discovery import specs
+from brokers.ledger import queries
 from brokers.models import Alert, BrokerAccount
 from mcube import overview
 from tasks import orders, snapshots
@@ -101,7 +102,7 @@ def test_polls_come_slower_when_the_calls_run_short(account: BrokerAccount, monk
 def test_the_book_of_an_account_with_open_orders_is_read_as_often_as_before(
     account: BrokerAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orders.queries, "has_open_orders", lambda account_id: True)
+    monkeypatch.setattr(queries, "has_open_orders", lambda account_id: True)
     before = polls(monkeypatch, orders.schedule_sync, orders.sync_orders, 40)
     spend(account, 4400)
     assert polls(monkeypatch, orders.schedule_sync, orders.sync_orders, 40) == before == 10

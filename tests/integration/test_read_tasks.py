@@ -19,7 +19,7 @@ from brokers.models import BrokerAccount
 from mcube.celery import app
 from tasks import account as accounts
 from tasks import market
-from tasks.answers import AnsweredTask
+from tasks.answers import Answer, AnsweredTask
 from tasks.routing import Priority, route
 from tests.support import scripted_broker
 from tests.support.scripted_broker import OPEN_MARKET, SHARE, ScriptedAdapter
@@ -43,6 +43,13 @@ def run(task: Any, **words: Any) -> Any:
     return task.apply(kwargs={"broker": BROKER, **words})
 
 
+def newest(task: Any, **words: Any) -> Answer:
+    """The answer that must be there."""
+    answer: Answer | None = task.latest(**words)
+    assert answer is not None
+    return answer
+
+
 def test_every_read_of_the_contract_has_a_task_with_its_words() -> None:
     contract = {name for name in dir(BrokerInterface) if name.startswith("get_")} - NOT_ASKED
     assert set(READS) == contract
@@ -64,7 +71,7 @@ def test_reads_come_last_expire_and_are_acknowledged_late(name: str) -> None:
 def test_an_answer_waits_for_who_asked_in_the_same_words(adapter: ScriptedAdapter) -> None:
     assert market.get_quote.latest(broker=BROKER, symbol=SHARE) is None
     run(market.get_quote, symbol=SHARE)
-    answer = market.get_quote.latest(broker="KotakNeo", account="default", symbol=SHARE.lower())
+    answer = newest(market.get_quote, broker="KotakNeo", account="default", symbol=SHARE.lower())
     assert answer.value.last_price == Decimal("100.00")
     assert answer.as_of == answer.value.as_of
     assert market.get_quote.latest(broker=BROKER, symbol=SHARE, exchange="BSE") is None
@@ -72,7 +79,7 @@ def test_an_answer_waits_for_who_asked_in_the_same_words(adapter: ScriptedAdapte
 
 def test_an_empty_answer_says_when(adapter: ScriptedAdapter) -> None:
     run(accounts.get_positions)
-    answer = accounts.get_positions.latest(broker=BROKER)
+    answer = newest(accounts.get_positions, broker=BROKER)
     assert answer.value == []
     assert timedelta(0) <= configured_clock().now() - answer.as_of < timedelta(minutes=1)
 
@@ -88,7 +95,7 @@ def test_a_failure_waits_as_a_failure(
     adapter: ScriptedAdapter, task: Any, words: dict[str, Any], error: type[Exception]
 ) -> None:
     run(task, **words)
-    answer = task.latest(broker=BROKER, **words)
+    answer = newest(task, broker=BROKER, **words)
     assert answer.failure is not None
     with pytest.raises(error):
         _ = answer.value
@@ -98,17 +105,17 @@ def test_a_failure_replaces_an_older_answer_and_a_new_answer_replaces_it(adapter
     run(accounts.get_margin)
     adapter.margin = UnsupportedFeature("It states no margin.")
     run(accounts.get_margin, max_age_seconds=-3600)
-    answer = accounts.get_margin.latest(broker=BROKER)
+    answer = newest(accounts.get_margin, broker=BROKER)
     assert isinstance(answer.failure, UnsupportedFeature)
     adapter.margin = Decimal(5)
     run(accounts.get_margin, max_age_seconds=-3600)
-    assert accounts.get_margin.latest(broker=BROKER).value.available == 5
+    assert newest(accounts.get_margin, broker=BROKER).value.available == 5
 
 
 def test_a_bug_is_told_as_a_failure_too(adapter: ScriptedAdapter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "fetch_margin", lambda: 1 / 0)
     run(accounts.get_margin)
-    answer = accounts.get_margin.latest(broker=BROKER)
+    answer = newest(accounts.get_margin, broker=BROKER)
     assert isinstance(answer.failure, BrokerUnavailable)
     assert "ZeroDivisionError" in str(answer.failure)
 
@@ -136,6 +143,6 @@ def test_a_question_carries_when_it_was_asked(monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_unknown_account_is_told(adapter: ScriptedAdapter) -> None:
     run(accounts.get_margin, account="nobody")
-    answer = accounts.get_margin.latest(broker=BROKER, account="nobody")
+    answer = newest(accounts.get_margin, broker=BROKER, account="nobody")
     assert "nobody" in str(answer.failure)
     assert BrokerAccount.objects.count() == 1

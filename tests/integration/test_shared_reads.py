@@ -16,7 +16,7 @@ from django.conf import settings as django_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brokers import account_versions, shared_reads
+from brokers import shared_reads
 from brokers.clock import IST, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import OrderStatus
@@ -24,7 +24,7 @@ from brokers.domain.errors import BrokerUnavailable, OrderDenied
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
 from brokers.ledger import book
-from brokers.models import AccountVersion, BrokerAccount
+from brokers.models import BrokerAccount, BrokerOrder
 from brokers.shared_reads import get_margin_cached, get_positions_cached, get_quote_cached
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, OPEN_MARKET, SHARE, ScriptedAdapter, foreign_row, refuses
@@ -46,6 +46,12 @@ def gateway(adapter: ScriptedAdapter) -> BrokerGateway:
 
 def margins(adapter: ScriptedAdapter) -> int:
     return adapter.reads.count("margin")
+
+
+def settle(account: BrokerAccount) -> None:
+    """The book tells of one more order."""
+    count = BrokerOrder.objects.filter(account=account).count()
+    book.apply_book(account, [foreign_row(f"settled-{count}")], configured_clock().now())
 
 
 def at(moment: datetime) -> None:
@@ -163,7 +169,7 @@ def test_an_order_that_settles_while_the_broker_is_asked_drops_the_answer(
 
     def settles_meanwhile() -> Any:
         found = read()
-        account_versions.grow(gateway.account.pk)
+        settle(gateway.account)
         return found
 
     monkeypatch.setattr(adapter, "fetch_margin", settles_meanwhile)
@@ -176,18 +182,9 @@ def test_an_order_that_settles_while_the_broker_is_asked_drops_the_answer(
 def test_another_accounts_orders_drop_nothing(gateway: BrokerGateway, adapter: ScriptedAdapter) -> None:
     other = BrokerAccount.objects.create(broker=adapter.name, name="other")
     get_margin_cached(gateway)
-    account_versions.grow(other.pk)
+    settle(other)
     get_margin_cached(gateway)
     assert margins(adapter) == 1
-
-
-def test_saving_an_accounts_page_takes_its_number_not_back(gateway: BrokerGateway) -> None:
-    opened = BrokerAccount.objects.select_related("version").get(pk=gateway.account.pk)
-    account_versions.grow(opened.pk)
-    account_versions.grow(opened.pk)
-    opened.save()
-    assert account_versions.of(opened.pk) == 2
-    assert AccountVersion.objects.count() == 1
 
 
 def test_without_redis_nothing_is_read(
@@ -219,7 +216,7 @@ def test_nothing_too_old_and_nothing_of_before_a_settlement_is_ever_served(
     """Whatever the order of events: each answer names the read it is of, and a call is made only when it is needed."""
     now = datetime(2026, 11, 23, 10, 0, tzinfo=IST)
     at(now)
-    account_versions.grow(gateway.account.pk)
+    settle(gateway.account)
     read_at: dict[Decimal, datetime] = {}
     newest, settled = None, True
     for number, (step, seconds) in enumerate(steps):
@@ -230,7 +227,7 @@ def test_nothing_too_old_and_nothing_of_before_a_settlement_is_ever_served(
             now += timedelta(seconds=seconds)
             at(now)
         elif step == "settle":
-            account_versions.grow(gateway.account.pk)
+            settle(gateway.account)
             settled = True
         elif step == "fail":
             adapter.margin = BrokerUnavailable("The broker is down.")

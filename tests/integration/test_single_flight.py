@@ -25,7 +25,7 @@ CROWD = 100
 
 
 def landed(text: str) -> Landed:
-    return Landed(text=text, as_of=NOON, version=0)
+    return Landed(text=text, as_of=NOON, version="")
 
 
 def always(_: Landed) -> bool:

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("brokers", "0012_account_versions"),
+        ("brokers", "0011_tags_of_histories"),
     ]
 
     operations = [
