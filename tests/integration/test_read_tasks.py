@@ -32,7 +32,7 @@ NOT_ASKED = {"get_expiries", "get_available_margin", "get_position_pnl"}
 
 
 @pytest.fixture
-def adapter(db: None) -> Iterator[ScriptedAdapter]:
+def adapter(transactional_db: None) -> Iterator[ScriptedAdapter]:
     yield scripted_broker.install(BROKER)[1]
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.delete(*client.scan_iter("mcube:answers:*"), "mcube:answers")

@@ -268,6 +268,6 @@ def test_a_hundred_that_ask_for_one_quote_at_once_cost_the_broker_one_call(
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
-    assert result["answered"] == 100
+    assert result["answered"] == 100, done.stderr
     assert result["prices"] == 1
     assert result["calls"] == 1
