@@ -13,7 +13,11 @@ import sys
 from tests.support.environment import real_servers
 
 ACCEPTANCE = "tests/acceptance"
-ON_SERVERS = ("tests/integration", "tests/contract")
+#: What touches neither rows nor the queue is the same on any server.
+ON_SERVERS = (
+    *("tests/integration", "tests/contract/test_faults_of_peers.py", "tests/contract/test_lost_answers.py"),
+    *("--ignore-glob", "tests/integration/test_simulator_*"),
+)
 TWO_PROCESSES = ("--numprocesses", "2", "--dist", "loadfile")
 
 
