@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -18,6 +20,8 @@ from django.utils.dateparse import parse_datetime
 from brokers.models import BrokerAccount
 from credentials.importing.sources import COLUMNS
 from credentials.models import CredentialAccess, CredentialStore, ImportedReference
+from tests.support.environment import USED
+from tests.support.stack import drop_database, make_database
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +77,30 @@ def test_both_old_layouts_come_over_into_the_right_columns(tmp_path: Path, table
         ("breeze", "default"),
         ("kotakneo", "default"),
     }
+
+
+@pytest.mark.skipif(USED != "real", reason="needs a PostgreSQL server; this run has SQLite alone")
+@pytest.mark.parametrize("table", [PRESENT, LEGACY])
+def test_an_old_database_on_postgresql_comes_over_and_is_only_read(table: str) -> None:
+    server = os.environ["DATABASE_URL"]
+    url = make_database(server)
+    row = {"name": "prod", "created_at": "2025-03-01 04:05:06+00", "last_session_update": None, **BREEZE}
+    try:
+        with psycopg.connect(url) as old:
+            columns = ", ".join(f"{name} text" for name in COLUMNS if not name.endswith(("_at", "_update")))
+            old.execute(
+                f"CREATE TABLE {table} (id serial PRIMARY KEY, {columns}, created_at timestamptz, "
+                "last_session_update timestamptz)"
+            )
+            names, marks = ", ".join(row), ", ".join(["%s"] * len(row))
+            old.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(row.values()))
+        bring(url)
+        bring(url)
+    finally:
+        drop_database(server, url)
+    breeze = CredentialStore.objects.get()
+    assert (breeze.service, breeze.name, breeze.api_secret) == ("breeze", "prod", "old-secret-1")
+    assert breeze.created_at == parse_datetime("2025-03-01T04:05:06Z")
 
 
 def test_times_are_kept(tmp_path: Path) -> None:

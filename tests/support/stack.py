@@ -71,7 +71,7 @@ class Stack:
         else:
             with redis.Redis.from_url(self.redis_url) as client:
                 client.flushdb()
-            self.database_url = _make_database(os.environ["DATABASE_URL"])
+            self.database_url = make_database(os.environ["DATABASE_URL"])
         self.manage("prepare")
 
     def manage(self, *arguments: str) -> str:
@@ -136,7 +136,7 @@ class Stack:
         else:
             _give_back_database(self.redis_url)
             if self.database_url:
-                _drop_database(os.environ["DATABASE_URL"], self.database_url)
+                drop_database(os.environ["DATABASE_URL"], self.database_url)
 
     def load_instruments(self, broker: str) -> None:
         """Read today's master, whole, before this returns."""
@@ -258,13 +258,14 @@ def _claim_of(number: int) -> str:
     return f"mcube-tests:database:{number}"
 
 
-def _make_database(server_url: str) -> str:
+def make_database(server_url: str) -> str:
+    """The address of a new, empty database on a PostgreSQL server."""
     name = f"mcube_stack_{secrets.token_hex(6)}"
     _execute(server_url, f'CREATE DATABASE "{name}"')
     return urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
 
-def _drop_database(server_url: str, url: str) -> None:
+def drop_database(server_url: str, url: str) -> None:
     _execute(server_url, f'DROP DATABASE "{urlsplit(url).path[1:]}" WITH (FORCE)')
 
 
