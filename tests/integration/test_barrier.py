@@ -25,6 +25,7 @@ from brokers.domain.enums import Mode
 from brokers.domain.errors import BrokerUnavailable, LoginFailed
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.factory import BrokerFactory
+from brokers.gateway import no_waiting
 from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
@@ -109,7 +110,8 @@ class LiveDesk:
     def run(self) -> dict[str, barrier.Check]:
         gateway = BrokerFactory.get_broker(self.account.broker, "default")
         now = configured_clock().now()
-        checks = barrier.run(self.account, gateway, now, sync_book=lambda account: book.sync_orders(account.pk))
+        with no_waiting():
+            checks = barrier.run(self.account, gateway, now, sync_book=lambda account: book.sync_orders(account.pk))
         return {each.name: each for each in checks}
 
     def red(self) -> dict[str, str]:
