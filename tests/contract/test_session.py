@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from brokers.adapter_interface import MasterRow
 from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, NotSent, SessionExpired
-from brokers.interfaces import MasterRow
 from tests.contract.world import CHECKOUT, MARKET_TIME, Trader, nobody_listens, one_call
 
 

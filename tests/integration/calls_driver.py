@@ -40,8 +40,10 @@ def measure(broker: str, folder: Path, simulator: Simulator) -> dict[str, object
     from credentials.models import CredentialStore
 
     call_command("migrate", verbosity=0)
-    CredentialStore.objects.create(service=broker, **default(broker).credentials())
-    account = BrokerAccount.objects.create(broker=broker)
+    # A name of its own: on the same Redis, other tests count the calls of accounts named default.
+    name = f"calls-{os.getpid()}"
+    CredentialStore.objects.create(service=broker, name=name, **default(broker).credentials())
+    account = BrokerAccount.objects.create(broker=broker, name=name)
     sessions.ensure(account, clock=configured_clock())
     (user,) = simulator.ask(broker, "GET", "counters").json()
     login = counted(simulator, broker, user)["total"]
@@ -52,7 +54,7 @@ def measure(broker: str, folder: Path, simulator: Simulator) -> dict[str, object
         if pid == 0:
             status = 1
             try:
-                (folder / f"made-{number}").write_text(json.dumps(read(broker, urgent=number == 0)))
+                (folder / f"made-{number}").write_text(json.dumps(read(broker, name, urgent=number == 0)))
                 status = 0
             finally:
                 os._exit(status)
@@ -75,7 +77,7 @@ def counted(simulator: Simulator, broker: str, user: str) -> dict[str, int]:
     return calls
 
 
-def read(broker: str, *, urgent: bool) -> dict[str, int]:
+def read(broker: str, name: str, *, urgent: bool) -> dict[str, int]:
     """Ask for the margin for some seconds, and until the budget refused it; what is refused is asked again soon."""
     from brokers.domain.errors import RateLimited
     from brokers.factory import BrokerFactory
@@ -83,7 +85,7 @@ def read(broker: str, *, urgent: bool) -> dict[str, int]:
 
     made = refused = 0
     started = time.monotonic()
-    with no_waiting(), closing(BrokerFactory.get_broker(broker)) as gateway:
+    with no_waiting(), closing(BrokerFactory.get_broker(broker, name)) as gateway:
         while (passed := time.monotonic() - started) < SECONDS or (not refused and passed < PATIENCE_SECONDS):
             try:
                 gateway.read(lambda adapter: adapter.fetch_margin(), urgent=urgent)

@@ -673,8 +673,6 @@ def test_a_spent_call_budget_is_waited_for(desk: Desk, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as poor:
         poor.setattr(desk.gateway, "_acquire", spent)
-        poor.setattr(desk.gateway, "_waiting", lambda: None)
-        poor.setattr("brokers.gateway.PATIENCE_SECONDS", 0.0)
         poor.setattr(desk.gateway, "_take_budget", spent)
         look(desk, MUST_SHOW_SECONDS + 1)
     assert not BookRead.objects.exists()

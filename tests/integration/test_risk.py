@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.exceptions import ValidationError
 from django.db import connection
 
@@ -582,6 +583,14 @@ def test_an_unknown_loss_lets_nothing_open(desk: Desk) -> None:
 # Live
 
 
+@pytest.fixture
+def on_the_walls_clock(desk: Desk) -> Iterator[None]:
+    """Outside of simulated mode the market's time is the wall's: let it be that of the desk."""
+    with time_machine.travel(configured_clock().now(), tick=True):
+        yield
+
+
+@pytest.mark.usefixtures("on_the_walls_clock")
 def test_a_live_order_needs_the_switch_of_the_installation_and_of_the_account(desk: Desk, settings: Any) -> None:
     settings.MODE, settings.LIVE_TRADING = Mode.LIVE, False
     switches.set_switch(
@@ -593,6 +602,7 @@ def test_a_live_order_needs_the_switch_of_the_installation_and_of_the_account(de
     assert not desk.adapter.sent
 
 
+@pytest.mark.usefixtures("on_the_walls_clock")
 def test_paper_orders_are_refused_in_a_sentence(desk: Desk, settings: Any) -> None:
     settings.MODE = Mode.PAPER
     assert "paper mode are refused" in desk.send().closed_reason
