@@ -16,7 +16,7 @@ from brokers.clock import SimulatedClock, configured_clock
 from brokers.domain.enums import Side
 from brokers.domain.errors import BrokerError
 from brokers.factory import BrokerFactory
-from brokers.gateway import BrokerGateway
+from brokers.gateway import BrokerGateway, no_waiting
 from brokers.ledger import operations
 from brokers.models import Alert, BrokerAccount, BrokerOrder, OrderIntent, SessionState
 from brokers.recovery import reconciliation
@@ -93,7 +93,8 @@ class Customer:
             clock.set(clock.now() + timedelta(seconds=step))
             # Calls are counted in real time, which did not pass.
             give_back_calls(self.account)
-            reconciliation.recover(self.broker)
+            with no_waiting():
+                reconciliation.recover(self.broker)
 
     # What the ledger says
 

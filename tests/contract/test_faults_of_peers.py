@@ -25,6 +25,7 @@ from brokers.domain.errors import (
 )
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.factory import BrokerFactory
+from brokers.gateway import no_waiting
 from brokers.ledger import delivery
 from brokers.ledger.delivery import deliver
 from brokers.models import MarginSnapshot, OrderIntent, PositionSnapshot
@@ -189,10 +190,11 @@ def test_a_session_that_ended_is_renewed_and_the_read_tells_the_truth(read: str,
 def test_a_dead_session_is_a_failed_snapshot_and_never_a_zero(status: int, customer: Customer) -> None:
     customer.fail_reads("custom", status=status, body=DEAD[customer.broker])
     slot_at = configured_clock().now()
-    taken = [
-        snapshots.take_margin(customer.account.pk, slot_at),
-        snapshots.take_positions(customer.account.pk, slot_at),
-    ]
+    with no_waiting():
+        taken = [
+            snapshots.take_margin(customer.account.pk, slot_at),
+            snapshots.take_positions(customer.account.pk, slot_at),
+        ]
     assert [snapshot.status for snapshot in taken] == [Snapshot.Status.FAILED] * 2
     assert all(snapshot.error for snapshot in taken)
     assert MarginSnapshot.objects.get().available is None
