@@ -90,22 +90,27 @@ def read(broker: BrokerGateway, method: str, *, not_before: datetime, **argument
     """
     kind, account_id = kind_of(method), broker.account.pk
 
-    def ask() -> Landed:
-        # Before the call: what settles meanwhile may be missing in its answer.
-        version = account_versions.of(account_id, trading_day(broker.clock.now()))
-        value = getattr(broker, method)(**arguments)
-        as_of = getattr(value, "as_of", None) or broker.clock.now()
-        return Landed(text=codec.dump(kind, value), as_of=as_of, version=version)
-
     def serves(landed: Landed) -> bool:
         now = broker.clock.now()
         is_young = not_before <= landed.as_of <= now + SKEW
         return is_young and landed.version == account_versions.of(account_id, trading_day(now))
 
-    # The key of the row as well, since a new account may have the name of one that was deleted.
-    key = f"{broker.account}#{account_id}:{method}:{words_of(arguments)}"
-    landed = _flights().fetch(key, ask=ask, serves=serves)
+    landed = _flights().fetch(
+        _key(broker, method, arguments), ask=lambda: _ask(broker, method, arguments)[1], serves=serves
+    )
     return Reading(value=codec.load(kind, landed.text), as_of=landed.as_of)
+
+
+def ask(broker: BrokerGateway, method: str, **arguments: Any) -> Reading[Any]:
+    """Ask the broker itself, and keep the answer for those who accept one of its age.
+
+    For readings that are due anyway: nobody is waited for, and nobody is kept waiting.
+
+    :raises BrokerError: as the method itself.
+    """
+    value, landed = _ask(broker, method, arguments)
+    _flights().keep(_key(broker, method, arguments), landed)
+    return Reading(value=value, as_of=landed.as_of)
 
 
 def words_of(arguments: Mapping[str, Any]) -> str:
@@ -119,6 +124,19 @@ def words_of(arguments: Mapping[str, Any]) -> str:
 def kind_of(method: str) -> Any:
     """The type that a read of the contract returns."""
     return get_type_hints(getattr(BrokerInterface, method))["return"]
+
+
+def _ask(broker: BrokerGateway, method: str, arguments: Mapping[str, Any]) -> tuple[Any, Landed]:
+    # Before the call: what settles meanwhile may be missing in its answer.
+    version = account_versions.of(broker.account.pk, trading_day(broker.clock.now()))
+    value = getattr(broker, method)(**arguments)
+    as_of = getattr(value, "as_of", None) or broker.clock.now()
+    return value, Landed(text=codec.dump(kind_of(method), value), as_of=as_of, version=version)
+
+
+def _key(broker: BrokerGateway, method: str, arguments: Mapping[str, Any]) -> str:
+    # The key of the row as well, since a new account may have the name of one that was deleted.
+    return f"{broker.account}#{broker.account.pk}:{method}:{words_of(arguments)}"
 
 
 @cache

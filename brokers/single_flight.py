@@ -72,6 +72,13 @@ class SingleFlight:
                 "the same. Start Redis, then try again."
             ) from error
 
+    def keep(self, key: str, landed: Landed) -> None:
+        """Keep what was asked outside of any flight. Nothing is lost where that fails: whoever wants it asks."""
+        try:
+            self._redis.set(_value(key), codec.dump(Landed, landed), ex=KEPT)
+        except redis.RedisError:
+            log.info("an answer is not kept, since Redis does not answer", extra={"read": key})
+
     def _fetch(self, key: str, ask: Callable[[], Landed], serves: Callable[[Landed], bool]) -> Landed:
         deadline = self._monotonic() + PATIENCE_SECONDS
         while self._monotonic() < deadline:

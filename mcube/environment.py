@@ -97,6 +97,17 @@ class Environment(BaseSettings):
         ge=1827,
         description="How long changes of credentials, sessions and logins are kept; at least five years, 1827 days.",
     )
+    keep_snapshots_days: int = Field(
+        7, ge=2, description="How long every snapshot is kept; after that one a minute of each kind and account."
+    )
+    keep_minutes_days: int = Field(
+        90,
+        ge=2,
+        description="How long one snapshot a minute is kept; after that those alone that a day's record is made of.",
+    )
+    keep_day_records_days: int = Field(
+        0, ge=0, description="How long the records of days and what they are made of are kept; 0 is for ever."
+    )
     visibility_seconds: float = Field(
         180,
         gt=0,

@@ -60,8 +60,18 @@ _MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
             ("Sessions", "vpn_key", "brokers.sessionstate"),
             ("Credentials", "key", "credentials.credentialstore"),
             ("Uses of credentials", "policy", "credentials.credentialaccess"),
+        ),
+    ),
+    (
+        "Readings",
+        (
+            ("Days", "show_chart", "brokers.dayrecord"),
             ("Margins", "account_balance_wallet", "brokers.marginsnapshot"),
             ("Positions", "stacked_line_chart", "brokers.positionsnapshot"),
+            ("Holdings", "inventory_2", "brokers.holdingsnapshot"),
+            ("Order books", "menu_book", "brokers.orderbooksnapshot"),
+            ("Trades", "receipt", "brokers.tradebooksnapshot"),
+            ("Cadences", "avg_pace", "brokers.snapshotcadence"),
         ),
     ),
     (

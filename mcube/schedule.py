@@ -81,18 +81,19 @@ TABLE = (
         description="Sends open alerts to the channels that take them; after everything else in the queue.",
     ),
     Entry(
-        name="positions",
-        task="tasks.snapshots.schedule_positions",
-        every=30,
-        expires=25,
-        description="Positions of every active account while the market is active.",
+        name="snapshots",
+        task="tasks.snapshots.schedule",
+        every=10,
+        expires=9,
+        description="Margins, positions, holdings and trades while the market is active, each account by its cadences, "
+        "which are multiples of this.",
     ),
     Entry(
-        name="margins",
-        task="tasks.snapshots.schedule_margins",
-        every=60,
-        expires=50,
-        description="Margin of every active account while the market is active.",
+        name="end of the day",
+        task="tasks.snapshots.schedule_days",
+        every=300,
+        expires=240,
+        description="After the last close: what the day of every active account ended with, until it is written.",
     ),
     Entry(
         name="sessions",
@@ -132,6 +133,13 @@ TABLE = (
         every=3600,
         expires=3000,
         description="Removes the records of accesses and logins that have been kept long enough.",
+    ),
+    Entry(
+        name="old snapshots",
+        task="tasks.housekeeping.thin_snapshots",
+        every=3600,
+        expires=3000,
+        description="Thins snapshots that have been kept long enough: one a minute, then one a day.",
     ),
 )
 

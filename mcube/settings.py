@@ -52,6 +52,12 @@ SIGNING_KEYS = secrets.signing_keys(ENV)
 KEEP_READS_DAYS = ENV.keep_reads_days
 KEEP_AUDIT_DAYS = ENV.keep_audit_days
 
+# How long snapshots are kept
+
+KEEP_SNAPSHOTS_DAYS = ENV.keep_snapshots_days
+KEEP_MINUTES_DAYS = ENV.keep_minutes_days
+KEEP_DAY_RECORDS_DAYS = ENV.keep_day_records_days
+
 # Applications
 
 INSTALLED_APPS = [

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers import barrier
+from brokers import barrier, cadences
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.enums import Mode
@@ -15,7 +15,7 @@ from brokers.domain.errors import CredentialsNotFound, SDKMissing
 from brokers.factory import BrokerFactory, find_account
 from brokers.gateway import no_waiting
 from brokers.ledger import book
-from brokers.models import BrokerAccount
+from brokers.models import BrokerAccount, SnapshotKind
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
 from tasks.instruments import load_missing
@@ -26,8 +26,6 @@ from tasks.ticks import Tick, each_account, market_is_active, slot, trading_day_
 #: How often it is tried while it is not green; where a day's calls are counted, they are saved.
 EVERY = timedelta(seconds=15)
 EVERY_WHERE_BUDGETED = timedelta(seconds=60)
-#: Slots of the readings, as beat has them.
-POSITIONS, MARGINS = timedelta(seconds=30), timedelta(seconds=60)
 
 
 @app.task(name="tasks.barrier.check_account", base=PollTask, rank=Priority.SESSION, expires=15)
@@ -50,7 +48,9 @@ def check_account(*, broker: str, account: str = "default", **_: Any) -> None:
 
 def _take_readings(account: BrokerAccount) -> None:
     """Live orders are held against readings that are young: what waited for a session does not wait for the next slot."""
-    for task, cadence in ((snapshot_positions, POSITIONS), (snapshot_margin, MARGINS)):
+    found = cadences.current()
+    for task, kind in ((snapshot_positions, SnapshotKind.POSITIONS), (snapshot_margin, SnapshotKind.MARGIN)):
+        cadence = found.of(account, kind) or cadences.USUAL[kind]
         kwargs = {"broker": account.broker, "account": account.name, "slot_at": slot(cadence).isoformat()}
         task.apply_async(kwargs=kwargs, priority=Priority.SESSION, expires=cadence.total_seconds())
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers.clock import SystemClock
+from brokers import snapshot_retention
+from brokers.clock import SystemClock, configured_clock
 from credentials import retention
 from mcube.access import retention as logins
 from mcube.celery import app
@@ -23,3 +24,16 @@ def forget_accesses(**_: Any) -> None:
     forgotten += logins.forget(now, keep_failures=reads, keep_logins=others)
     if forgotten:
         log.info("old accesses were forgotten", extra={"rows": forgotten})
+
+
+@app.task(name="tasks.housekeeping.thin_snapshots", base=BaseTask, expires=3000)
+def thin_snapshots(**_: Any) -> None:
+    """Thin old snapshots by the market's time: all, then one a minute, then what the records of days are made of."""
+    gone = snapshot_retention.thin(
+        configured_clock().now(),
+        keep_all=timedelta(days=settings.KEEP_SNAPSHOTS_DAYS),
+        keep_minutes=timedelta(days=settings.KEEP_MINUTES_DAYS),
+        keep_days=timedelta(days=settings.KEEP_DAY_RECORDS_DAYS) if settings.KEEP_DAY_RECORDS_DAYS else None,
+    )
+    if gone:
+        log.info("old snapshots were thinned", extra={"rows": gone})

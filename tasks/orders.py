@@ -14,15 +14,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from brokers import book_slots, cadences
 from brokers.budgets import DayPlan
+from brokers.cadences import Cadences
 from brokers.discovery import spec_of
-from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.domain.inputs import moment
 from brokers.domain.order_states import IntentKind
 from brokers.factory import find_account
 from brokers.gateway import no_waiting
-from brokers.ledger import book, operations, queries
-from brokers.models import BrokerAccount, OrderIntent
+from brokers.ledger import operations, queries
+from brokers.models import BrokerAccount, OrderIntent, SnapshotKind
+from brokers.models.snapshots import Snapshot
 from brokers.plans import running
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask, log
@@ -32,13 +34,11 @@ from tasks.plans import close_position as close_position
 from tasks.plans import move_on
 from tasks.plans import place_basket as place_basket
 from tasks.routing import Priority
-from tasks.ticks import Tick, day_plans, each_account, market_is_active, stretched
+from tasks.snapshots import every_of
+from tasks.ticks import Tick, day_plans, each_account, market_is_active
 
-#: How often the book is read while something of the account is open, and while nothing is.
+#: How often the book is read while something of the account is open; its cadence is for when nothing is.
 BUSY_SYNC = timedelta(seconds=10)
-IDLE_SYNC = timedelta(seconds=60)
-#: A broker with a budget for the day is read a quarter as often; docs/decisions/0024 has the arithmetic.
-BUDGETED_STRETCH = 4
 
 
 class PlaceTask(OrderTask):
@@ -85,14 +85,20 @@ def cancel_order(self: CancelTask, /, *, broker: str, intent_id: int | None = No
 
 
 @app.task(name="tasks.orders.sync_orders", base=PollTask)
-def sync_orders(*, broker: str, account: str = "default", **_: Any) -> None:
-    """Bring the ledger up to the broker's order book."""
+def sync_orders(
+    *,
+    broker: str,
+    account: str = "default",
+    slot_at: str | None = None,
+    cadence_seconds: float | None = None,
+    **_: Any,
+) -> None:
+    """Bring the ledger up to the broker's order book, and write that into the row of the slot."""
     row = find_account(spec_of(broker).name, account)
-    try:
-        with no_waiting():
-            book.sync_orders(row.pk)
-    except (BrokerError, CredentialsNotFound, SDKMissing) as error:
-        log.warning("The order book of %s could not be read: %s", row, error)
+    with no_waiting():
+        taken = book_slots.take_orders(row.pk, Tick.of(slot_at, None).slot_at, every_of(cadence_seconds))
+    if taken.status == Snapshot.Status.FAILED:
+        log.warning("The order book of %s could not be read: %s", row, taken.error)
         return
     for plan_id in running.unfinished(account_id=row.pk):
         move_on(plan_id)
@@ -108,18 +114,21 @@ def sweep(**_: Any) -> None:
 @app.task(name="tasks.orders.schedule_sync", base=BaseTask, expires=10)
 def schedule_sync(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
     """Have every account's book read that is due: often while something is open, seldom otherwise."""
-    tick = Tick.of(slot_at, cadence_seconds)
     if market_is_active():
-        plans = day_plans()
-        each_account(sync_orders, tick, where=lambda account: _is_due(tick, account, plans))
+        plans, found = day_plans(), cadences.current()
+        each_account(
+            sync_orders, Tick.of(slot_at, cadence_seconds), every=lambda account: _every(account, found, plans)
+        )
 
 
-def _is_due(tick: Tick, account: BrokerAccount, plans: Mapping[int, DayPlan]) -> bool:
+def _every(account: BrokerAccount, found: Cadences, plans: Mapping[int, DayPlan]) -> timedelta | None:
     """Open orders are followed at the same pace however few calls are left; quiet accounts wait first."""
-    slower = BUDGETED_STRETCH if spec_of(account.broker).capabilities.calls_per_day else 1
+    quiet = found.of(account, SnapshotKind.ORDERS)
     if queries.has_open_orders(account.pk):
-        return tick.is_due(BUSY_SYNC * slower)
-    return stretched(tick, IDLE_SYNC * slower, account, plans)
+        slower = cadences.BUDGETED_STRETCH if spec_of(account.broker).capabilities.calls_per_day else 1
+        return min(BUSY_SYNC * slower, quiet or timedelta.max)
+    plan = plans.get(account.pk)
+    return quiet * (plan.stretch if plan else 1) if quiet else None
 
 
 def _place(

@@ -1,65 +1,139 @@
-"""Margins and positions, one row for each account and slot."""
+"""Margins, positions, holdings, orders and trades, one row for each account and slot; and what a day ended with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from brokers import budgets, snapshots
-from brokers.budgets import DayPlan
+from brokers import book_slots, budgets, cadences, day_records, snapshots
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.factory import find_account
 from brokers.gateway import no_waiting
+from brokers.models import BrokerAccount, SnapshotKind
 from brokers.risk import loss
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask
-from tasks.ticks import Tick, active_accounts, day_plans, each_account, market_is_active, stretched
+from tasks.ticks import Tick, active_accounts, day_plans, each_account, market_is_active
 
 
 @app.task(name="tasks.snapshots.snapshot_margin", base=PollTask)
-def snapshot_margin(*, broker: str, account: str = "default", slot_at: str | None = None, **_: Any) -> None:
+def snapshot_margin(
+    *,
+    broker: str,
+    account: str = "default",
+    slot_at: str | None = None,
+    cadence_seconds: float | None = None,
+    **_: Any,
+) -> None:
     """Write the account's margin into the row of its slot; a failure is a row that says so."""
     with no_waiting():
-        snapshots.take_margin(_account_id(broker, account), _slot(slot_at))
+        snapshots.take_margin(_account(broker, account).pk, _slot(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.snapshot_positions", base=PollTask)
-def snapshot_positions(*, broker: str, account: str = "default", slot_at: str | None = None, **_: Any) -> None:
+def snapshot_positions(
+    *,
+    broker: str,
+    account: str = "default",
+    slot_at: str | None = None,
+    cadence_seconds: float | None = None,
+    **_: Any,
+) -> None:
     """Write the account's positions into the row of their slot; a failure is a row that says so.
 
     A loss that reaches the day's limit leaves the account with exits only.
     """
-    row = find_account(spec_of(broker).name, account)
+    row = _account(broker, account)
     with no_waiting():
-        snapshots.take_positions(row.pk, _slot(slot_at))
+        snapshots.take_positions(row.pk, _slot(slot_at), every_of(cadence_seconds))
     loss.check(row, at=configured_clock().now())
 
 
-@app.task(name="tasks.snapshots.schedule_margins", base=BaseTask, expires=30)
-def schedule_margins(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
-    """While the market is active: every active account's margin, and a word to people when its calls run short."""
-    if market_is_active():
-        plans = day_plans()
-        _each(snapshot_margin, Tick.of(slot_at, cadence_seconds), plans)
-        budgets.tell(active_accounts(), plans, configured_clock().now())
+@app.task(name="tasks.snapshots.snapshot_holdings", base=PollTask)
+def snapshot_holdings(
+    *,
+    broker: str,
+    account: str = "default",
+    slot_at: str | None = None,
+    cadence_seconds: float | None = None,
+    **_: Any,
+) -> None:
+    """Write the account's holdings into the row of their slot; a failure is a row that says so."""
+    with no_waiting():
+        snapshots.take_holdings(_account(broker, account).pk, _slot(slot_at), every_of(cadence_seconds))
 
 
-@app.task(name="tasks.snapshots.schedule_positions", base=BaseTask, expires=30)
-def schedule_positions(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
-    """While the market is active: every active account's positions."""
-    if market_is_active():
-        _each(snapshot_positions, Tick.of(slot_at, cadence_seconds), day_plans())
+@app.task(name="tasks.snapshots.snapshot_trades", base=PollTask)
+def snapshot_trades(
+    *,
+    broker: str,
+    account: str = "default",
+    slot_at: str | None = None,
+    cadence_seconds: float | None = None,
+    **_: Any,
+) -> None:
+    """Write the account's fills of today into the ledger, and that they were read into the row of the slot."""
+    with no_waiting():
+        book_slots.take_trades(_account(broker, account).pk, _slot(slot_at), every_of(cadence_seconds))
 
 
-def _each(task: PollTask, tick: Tick, plans: Mapping[int, DayPlan]) -> None:
-    """Slower where the day's calls run short."""
-    each_account(task, tick, where=lambda account: stretched(tick, tick.cadence, account, plans))
+@app.task(name="tasks.snapshots.record_day", base=PollTask)
+def record_day(*, broker: str, account: str = "default", slot_at: str | None = None, day: str, **_: Any) -> None:
+    """Write what the account's day ended with, unless that is written already; a failure is a record that says so."""
+    with no_waiting():
+        day_records.take(_account(broker, account).pk, date.fromisoformat(day), _slot(slot_at))
 
 
-def _account_id(broker: str, account: str) -> int:
-    return find_account(spec_of(broker).name, account).pk
+#: Orders have a schedule of their own: what is open is followed at another pace than what is not.
+_TASKS = {
+    SnapshotKind.MARGIN: snapshot_margin,
+    SnapshotKind.POSITIONS: snapshot_positions,
+    SnapshotKind.HOLDINGS: snapshot_holdings,
+    SnapshotKind.TRADES: snapshot_trades,
+}
+
+
+@app.task(name="tasks.snapshots.schedule", base=BaseTask, expires=10)
+def schedule(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
+    """While the market is active: what is due of every active account by its own cadences.
+
+    Slower where the day's calls run short, which people are told.
+    """
+    if not market_is_active():
+        return
+    tick, plans, found = Tick.of(slot_at, cadence_seconds), day_plans(), cadences.current()
+    for kind, task in _TASKS.items():
+
+        def every(account: BrokerAccount, kind: SnapshotKind = kind) -> timedelta | None:
+            plan, usual = plans.get(account.pk), found.of(account, kind)
+            return usual * (plan.stretch if plan else 1) if usual else None
+
+        each_account(task, tick, every=every)
+    budgets.tell(active_accounts(), plans, configured_clock().now())
+
+
+@app.task(name="tasks.snapshots.schedule_days", base=BaseTask, expires=240)
+def schedule_days(*, slot_at: str | None = None, cadence_seconds: float | None = None, **_: Any) -> None:
+    """After the last close of a trading day: the record of every active account that has none of today."""
+    clock = configured_clock()
+    day_records.note_missed(list(active_accounts()), clock)
+    if (day := day_records.due_day(clock)) is not None:
+        each_account(
+            record_day,
+            Tick.of(slot_at, cadence_seconds),
+            where=lambda account: not day_records.is_written(account, day),
+            more={"day": day.isoformat()},
+        )
+
+
+def every_of(cadence_seconds: float | None) -> timedelta | None:
+    """The cadence that a call was made by; None for one by hand."""
+    return timedelta(seconds=cadence_seconds) if cadence_seconds else None
+
+
+def _account(broker: str, account: str) -> BrokerAccount:
+    return find_account(spec_of(broker).name, account)
 
 
 def _slot(slot_at: str | None) -> datetime:

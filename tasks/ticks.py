@@ -66,32 +66,44 @@ def trading_day_is_near() -> bool:
     return bool(held) and min(opens for opens, _ in held) - BEFORE_OPEN <= now <= max(closes for _, closes in held)
 
 
-def each_account(task: BaseTask, tick: Tick, *, where: Callable[[BrokerAccount], bool] = lambda account: True) -> int:
-    """Enqueue ``task`` for every active account; return how many.
+def each_account(
+    task: BaseTask,
+    tick: Tick,
+    *,
+    where: Callable[[BrokerAccount], bool] = lambda account: True,
+    every: Callable[[BrokerAccount], timedelta | None] | None = None,
+    more: Mapping[str, str] | None = None,
+) -> int:
+    """Enqueue ``task`` for every active account, with ``more`` arguments; return how many.
 
-    The message lapses before the next tick's, and its id is that of the slot.
+    With ``every``, only for those that have a cadence and for which a slot of it begins with this tick. The message
+    lapses before the next slot's, and its id is that of the slot.
     """
     count = 0
     for account in active_accounts():
-        if where(account):
-            task.apply_async(
-                kwargs={"broker": account.broker, "account": account.name, "slot_at": tick.slot_at.isoformat()},
-                task_id=f"{task.name.rpartition('.')[2]}-{account.pk}-{tick.slot_at:%Y%m%dT%H%M%S}",
-                expires=max(1.0, tick.cadence.total_seconds() * 0.9),
-            )
-            count += 1
+        cadence = every(account) if every else tick.cadence
+        if cadence is None or (every and not tick.is_due(cadence)) or not where(account):
+            continue
+        kwargs: dict[str, object] = {
+            "broker": account.broker,
+            "account": account.name,
+            "slot_at": tick.slot_at.isoformat(),
+            **(more or {}),
+        }
+        if every:
+            kwargs["cadence_seconds"] = cadence.total_seconds()
+        task.apply_async(
+            kwargs=kwargs,
+            task_id=f"{task.name.rpartition('.')[2]}-{account.pk}-{tick.slot_at:%Y%m%dT%H%M%S}",
+            expires=max(1.0, cadence.total_seconds() * 0.9),
+        )
+        count += 1
     return count
 
 
 def day_plans() -> dict[int, DayPlan]:
     """How the day's calls of the active accounts last, by account."""
     return budgets.plans(active_accounts(), configured_clock())
-
-
-def stretched(tick: Tick, every: timedelta, account: BrokerAccount, plans: Mapping[int, DayPlan]) -> bool:
-    """Whether a poll that comes ``every`` so often is due for an account whose calls may run short."""
-    plan = plans.get(account.pk)
-    return tick.is_due(every * (plan.stretch if plan else 1))
 
 
 def active_accounts() -> Iterator[BrokerAccount]:

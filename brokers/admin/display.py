@@ -10,7 +10,7 @@ from decimal import Decimal
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.domain.redaction import redact
-from brokers.models import BrokerOrder, KillSwitch, SessionState, Severity
+from brokers.models import BrokerOrder, DayRecord, KillSwitch, SessionState, Severity
 from brokers.models.snapshots import Snapshot
 from brokers.plans.status import PlanState
 
@@ -105,7 +105,8 @@ SEVERITY_COLOURS = {
     str(Severity.WARNING): "warning",
     str(Severity.CRITICAL): "danger",
 }
-SNAPSHOT_COLOURS = {Snapshot.Status.OK: "success", Snapshot.Status.FAILED: "danger"}
+SNAPSHOT_COLOURS = {str(Snapshot.Status.OK): "success", "LATE": "warning", str(Snapshot.Status.FAILED): "danger"}
+DAY_COLOURS = {DayRecord.Status.OK: "success", DayRecord.Status.FAILED: "danger"}
 
 
 def rupees(amount: Decimal | None) -> str:

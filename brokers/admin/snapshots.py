@@ -1,4 +1,4 @@
-"""Margins and positions as they were taken."""
+"""Margins, positions, holdings, orders and trades as they were read, and how often they are."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from brokers.admin.base import LongTableAdmin, PeriodFilter, ReadOnlyInline, display, told
+from brokers.admin.base import LongTableAdmin, ModelAdmin, PeriodFilter, ReadOnlyInline, display, told
 from brokers.admin.display import SNAPSHOT_COLOURS, facts, price, rupees
-from brokers.models import MarginSnapshot, PositionLine, PositionSnapshot
+from brokers.models import (
+    HoldingLine,
+    HoldingSnapshot,
+    MarginSnapshot,
+    OrderBookSnapshot,
+    PositionLine,
+    PositionSnapshot,
+    SnapshotCadence,
+    TradeBookSnapshot,
+)
 from brokers.models.snapshots import Snapshot
+
+SLOT_FIELDS = (("account", "status", "is_late"), ("slot_at", "taken_at", "cadence_seconds"), "told_error")
 
 
 class SnapshotAdmin(LongTableAdmin):
     # A date hierarchy would read the whole table for its first and last day.
-    list_filter = ("status", "account", ("slot_at", PeriodFilter))
+    list_filter = ("status", "is_late", "account", ("slot_at", PeriodFilter))
     list_filter_submit = True
     search_fields = ("account__name", "error")
     list_select_related = ("account",)
@@ -24,6 +35,8 @@ class SnapshotAdmin(LongTableAdmin):
 
     @display(description="status", label=SNAPSHOT_COLOURS)
     def outcome(self, obj: Snapshot) -> tuple[str, str]:
+        if obj.is_late:
+            return "LATE", "taken late"
         return obj.status, Snapshot.Status(obj.status).label
 
 
@@ -31,9 +44,7 @@ class SnapshotAdmin(LongTableAdmin):
 class MarginSnapshotAdmin(SnapshotAdmin):
     list_display = ("slot_at", "account", "outcome", "available_now", "used_now", "total_now", "taken_at", "told_error")
     fields = (
-        ("account", "status"),
-        ("slot_at", "taken_at"),
-        "told_error",
+        *SLOT_FIELDS,
         ("available_now", "used_now"),
         "total_now",
         ("cash_now", "collateral_now"),
@@ -86,7 +97,7 @@ class PositionLineInline(ReadOnlyInline):
 @admin.register(PositionSnapshot)
 class PositionSnapshotAdmin(SnapshotAdmin):
     list_display = ("slot_at", "account", "outcome", "open_lines", "profit", "taken_at", "told_error")
-    fields = (("account", "status"), ("slot_at", "taken_at"), "told_error", "profit")
+    fields = (*SLOT_FIELDS, "profit")
     inlines = (PositionLineInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -99,3 +110,60 @@ class PositionSnapshotAdmin(SnapshotAdmin):
     @display(description="P&L")
     def profit(self, obj: PositionSnapshot) -> str:
         return rupees(obj.pnl)
+
+
+class HoldingLineInline(ReadOnlyInline):
+    model = HoldingLine
+    fields = ("symbol", "exchange", "quantity", "sellable_quantity", "blocked_quantity", "average", "last", "profit")
+    verbose_name_plural = "holdings"
+
+    @display(description="average price")
+    def average(self, obj: HoldingLine) -> str:
+        return price(obj.average_price)
+
+    @display(description="last price")
+    def last(self, obj: HoldingLine) -> str:
+        return price(obj.last_price)
+
+    @display(description="P&L")
+    def profit(self, obj: HoldingLine) -> str:
+        return rupees(obj.pnl)
+
+
+@admin.register(HoldingSnapshot)
+class HoldingSnapshotAdmin(SnapshotAdmin):
+    list_display = ("slot_at", "account", "outcome", "worth", "profit", "taken_at", "told_error")
+    fields = (*SLOT_FIELDS, ("worth", "profit"))
+    inlines = (HoldingLineInline,)
+
+    @display(description="value")
+    def worth(self, obj: HoldingSnapshot) -> str:
+        return rupees(obj.value)
+
+    @display(description="P&L")
+    def profit(self, obj: HoldingSnapshot) -> str:
+        return rupees(obj.pnl)
+
+
+@admin.register(OrderBookSnapshot)
+class OrderBookSnapshotAdmin(SnapshotAdmin):
+    """That the book was read; its orders are on the page of the broker's book."""
+
+    list_display = ("slot_at", "account", "outcome", "orders", "taken_at", "told_error")
+    fields = (*SLOT_FIELDS, "orders")
+
+
+@admin.register(TradeBookSnapshot)
+class TradeBookSnapshotAdmin(SnapshotAdmin):
+    """That the trades were read; they are on the page of the fills."""
+
+    list_display = ("slot_at", "account", "outcome", "fills", "taken_at", "told_error")
+    fields = (*SLOT_FIELDS, "fills")
+
+
+@admin.register(SnapshotCadence)
+class SnapshotCadenceAdmin(ModelAdmin):
+    list_display = ("account", "kind", "seconds")
+    list_filter = ("account", "kind")
+    list_select_related = ("account",)
+    ordering = ("account", "kind")

@@ -68,6 +68,17 @@ def sync_orders(account_id: int) -> int:
     return len(rows)
 
 
+def sync_trades(account_id: int) -> int:
+    """Read the day's trades and write those that are not there yet; return the number of rows.
+
+    :raises BrokerError: they could not be read; the ledger is left as it is.
+    """
+    account = BrokerAccount.objects.get(pk=account_id)
+    fills = BrokerFactory.get_broker(account.broker, account.name).get_trades()
+    apply_trades(account, fills, configured_clock().now())
+    return len(fills)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Applied:
     """The ledger after a book was written into it."""

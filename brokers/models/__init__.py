@@ -3,6 +3,7 @@
 from brokers.models.accounts import BrokerAccount, SessionState
 from brokers.models.alerts import Alert, AlertChannel, AlertDelivery, Severity
 from brokers.models.calendar import SessionRule, SpecialDay
+from brokers.models.days import DayRecord
 from brokers.models.instruments import (
     InstrumentEdition,
     InstrumentListing,
@@ -22,7 +23,18 @@ from brokers.models.orders import (
 )
 from brokers.models.plans import OrderPlan
 from brokers.models.risk import KillSwitch, RiskChange, RiskLimit, Scope, StartupBarrier
-from brokers.models.snapshots import MarginSnapshot, PositionLine, PositionSnapshot
+from brokers.models.snapshots import (
+    HoldingLine,
+    HoldingSnapshot,
+    MarginSnapshot,
+    OrderBookSnapshot,
+    PositionLine,
+    PositionSnapshot,
+    SnapshotCadence,
+    SnapshotKind,
+    ThinningMark,
+    TradeBookSnapshot,
+)
 
 __all__ = [
     "Alert",
@@ -31,6 +43,9 @@ __all__ = [
     "BookRead",
     "BrokerAccount",
     "BrokerOrder",
+    "DayRecord",
+    "HoldingLine",
+    "HoldingSnapshot",
     "HumanDecision",
     "InstrumentEdition",
     "InstrumentListing",
@@ -40,6 +55,7 @@ __all__ = [
     "KillSwitch",
     "MarginSnapshot",
     "OrderAttempt",
+    "OrderBookSnapshot",
     "OrderEvent",
     "OrderIntent",
     "OrderPlan",
@@ -52,7 +68,11 @@ __all__ = [
     "SessionRule",
     "SessionState",
     "Severity",
+    "SnapshotCadence",
+    "SnapshotKind",
     "SpecialDay",
     "StartupBarrier",
+    "ThinningMark",
+    "TradeBookSnapshot",
     "TradeFill",
 ]

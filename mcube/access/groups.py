@@ -43,6 +43,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "brokers.add_sessionrule",
         "brokers.change_sessionrule",
         "brokers.delete_sessionrule",
+        "brokers.add_snapshotcadence",
+        "brokers.change_snapshotcadence",
+        "brokers.delete_snapshotcadence",
     ),
 }
 

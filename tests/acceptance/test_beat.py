@@ -21,8 +21,7 @@ TAKEOVER_SECONDS = beat.LOCK_SECONDS + 5
 @pytest.fixture
 def quick_schedule(stack: Stack) -> Iterator[None]:
     """Margins and positions every two seconds, as a person may set them; no beat is left behind."""
-    for name in ("margins", "positions"):
-        stack.do("set_cadence", name=name, seconds=CADENCE)
+    stack.do("set_cadence", name="snapshots", seconds=CADENCE)
     yield
     for name in ("beat", "second-beat"):
         if name in stack.children:
@@ -61,7 +60,7 @@ def test_beat_writes_margins_and_positions_of_every_account(stack: Stack) -> Non
 
 @pytest.mark.usefixtures("quick_schedule")
 def test_a_second_beat_adds_nothing_and_takes_over_when_the_first_is_killed(stack: Stack) -> None:
-    task = "tasks.snapshots.schedule_margins"
+    task = "tasks.snapshots.schedule"
     first = stack.start_beat()
     wait_for(lambda: beat.holder(stack.redis_url), "the first beat to hold the lock")
     second = stack.start_beat("second-beat")

@@ -53,8 +53,7 @@ THIN = {
     "alerts": 30 * MINUTE,
     "start-up checks": 5 * MINUTE,
     "order books": 60 * MINUTE,
-    "positions": 60 * MINUTE,
-    "margins": 60 * MINUTE,
+    "snapshots": 60 * MINUTE,
 }
 FRIDAY, SATURDAY, MUHURAT, MONDAY = (date(2026, 11, day) for day in (6, 7, 8, 9))
 HOLIDAY, LATE, WRONG_CLOCK, KILLED, LAST_SATURDAY = (date(2026, 11, day) for day in (10, 11, 12, 13, 14))

@@ -91,10 +91,10 @@ def polls(monkeypatch: pytest.MonkeyPatch, schedule: Any, task: Any, seconds: in
 
 @pytest.mark.django_db
 def test_polls_come_slower_when_the_calls_run_short(account: BrokerAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert polls(monkeypatch, snapshots.schedule_margins, snapshots.snapshot_margin, 60) == 10
+    assert polls(monkeypatch, snapshots.schedule, snapshots.snapshot_margin, 60) == 10
     spend(account, 4200)  # 300 of 4,500 are left for more than half of the day
-    assert polls(monkeypatch, snapshots.schedule_margins, snapshots.snapshot_margin, 60) <= 2
-    assert polls(monkeypatch, snapshots.schedule_positions, snapshots.snapshot_positions, 30) <= 2
+    assert polls(monkeypatch, snapshots.schedule, snapshots.snapshot_margin, 60) <= 2
+    assert polls(monkeypatch, snapshots.schedule, snapshots.snapshot_positions, 30) <= 2
     assert polls(monkeypatch, orders.schedule_sync, orders.sync_orders, 240) <= 2
 
 
@@ -115,7 +115,7 @@ def test_an_account_whose_broker_limits_no_day_is_polled_as_before(
     other = BrokerAccount.objects.create(broker=FREE)
     account.delete()
     spend(other, 100_000)
-    assert polls(monkeypatch, snapshots.schedule_positions, snapshots.snapshot_positions, 30) == 10
+    assert polls(monkeypatch, snapshots.schedule, snapshots.snapshot_positions, 30) == 10
 
 
 @pytest.mark.django_db

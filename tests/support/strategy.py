@@ -227,13 +227,19 @@ def snapshots(kind: str) -> list[dict[str, Any]]:
 
 @action
 def set_cadence(name: str, seconds: int) -> None:
-    """Change a schedule as a person does in the admin."""
+    """Change a schedule, and the cadences of snapshots with it, as a person does in the admin."""
     from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+    from brokers.models import BrokerAccount, SnapshotCadence, SnapshotKind
 
     interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
     entry = PeriodicTask.objects.get(name=name)
     entry.interval = interval
     entry.save()
+    if name == "snapshots":
+        for account in BrokerAccount.objects.all():
+            for kind in (SnapshotKind.MARGIN, SnapshotKind.POSITIONS):
+                SnapshotCadence.objects.update_or_create(account=account, kind=kind, defaults={"seconds": seconds})
 
 
 @action

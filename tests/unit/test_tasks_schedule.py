@@ -35,15 +35,15 @@ def test_seeding_writes_the_table_in_indias_time() -> None:
 @pytest.mark.django_db
 def test_seeding_again_keeps_what_people_changed() -> None:
     schedule.seed()
-    changed = PeriodicTask.objects.get(name="margins")
+    changed = PeriodicTask.objects.get(name="snapshots")
     changed.interval = IntervalSchedule.objects.create(every=5, period=IntervalSchedule.MINUTES)
     changed.enabled = False
     changed.save()
-    PeriodicTask.objects.filter(name="positions").delete()
+    PeriodicTask.objects.filter(name="alerts").delete()
 
     call_command("seed_schedule", verbosity=0)
 
-    kept = PeriodicTask.objects.get(name="margins")
+    kept = PeriodicTask.objects.get(name="snapshots")
     assert (kept.interval.every, kept.interval.period, kept.enabled) == (5, IntervalSchedule.MINUTES, False)
-    assert PeriodicTask.objects.filter(name="positions").exists()
+    assert PeriodicTask.objects.filter(name="alerts").exists()
     assert PeriodicTask.objects.count() == len(schedule.TABLE)

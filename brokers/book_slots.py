@@ -1,0 +1,41 @@
+"""Reads the order book and the trades into the ledger, and notes of each slot that they were read: no copies of them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from brokers import snapshots
+from brokers.clock import configured_clock
+from brokers.ledger import book
+from brokers.models import BrokerAccount, OrderBookSnapshot, TradeBookSnapshot
+from brokers.models.snapshots import Snapshot
+
+
+def take_orders(account_id: int, slot_at: datetime, every: timedelta | None = None) -> OrderBookSnapshot:
+    """Bring the ledger up to the broker's order book; a book that could not be read is a row that says so.
+
+    The book is read whether the slot is taken already or not: orders are followed by it.
+    """
+    account = BrokerAccount.objects.get(pk=account_id)
+    try:
+        orders = book.sync_orders(account_id)
+    except snapshots.FAILURES as error:
+        return snapshots.write(OrderBookSnapshot, account, slot_at, every, snapshots.failed(error))[0]
+    return snapshots.write(OrderBookSnapshot, account, slot_at, every, {**_taken(), "orders": orders})[0]
+
+
+def take_trades(account_id: int, slot_at: datetime, every: timedelta | None = None) -> TradeBookSnapshot:
+    """Write the day's fills into the ledger; a slot that is taken already costs no call."""
+    account = BrokerAccount.objects.get(pk=account_id)
+    slots = TradeBookSnapshot.objects.filter(account=account, slot_at=slot_at)
+    if done := slots.filter(status=Snapshot.Status.OK).first():
+        return done
+    try:
+        fills = book.sync_trades(account_id)
+    except snapshots.FAILURES as error:
+        return snapshots.write(TradeBookSnapshot, account, slot_at, every, snapshots.failed(error))[0]
+    return snapshots.write(TradeBookSnapshot, account, slot_at, every, {**_taken(), "fills": fills})[0]
+
+
+def _taken() -> dict[str, object]:
+    return {"status": Snapshot.Status.OK, "taken_at": configured_clock().now()}
