@@ -98,6 +98,8 @@ def fill() -> None:
             statement = f"INSERT INTO {model._meta.db_table} ({columns}) VALUES ({', '.join(['%s'] * len(names))})"
             cursor.execute(statement, list(first.values()))
             cursor.executemany(statement, (list(row.values()) for row in made))
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def report(home: Path) -> None:

@@ -173,12 +173,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='dayrecord',
             name='margin',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='days', to='brokers.marginsnapshot'),
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='days', to='brokers.marginsnapshot'),
         ),
         migrations.AddField(
             model_name='dayrecord',
             name='positions',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='days', to='brokers.positionsnapshot'),
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='days', to='brokers.positionsnapshot'),
         ),
         migrations.AddField(
             model_name='holdingsnapshot',
@@ -193,7 +193,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='dayrecord',
             name='holdings',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='days', to='brokers.holdingsnapshot'),
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='days', to='brokers.holdingsnapshot'),
         ),
         migrations.AddField(
             model_name='orderbooksnapshot',
@@ -245,6 +245,16 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='tradebooksnapshot',
             constraint=models.UniqueConstraint(fields=('account', 'slot_at'), name='tradebooksnapshot_once_per_slot'),
+        ),
+        migrations.AlterField(
+            model_name="positionline",
+            name="snapshot",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="lines",
+                to="brokers.positionsnapshot",
+            ),
         ),
         migrations.RunPython(take_away_what_one_tick_does_now, migrations.RunPython.noop),
     ]

@@ -97,7 +97,8 @@ class PositionSnapshot(Snapshot):
 class PositionLine(models.Model):
     """One position of one snapshot."""
 
-    snapshot = models.ForeignKey(PositionSnapshot, on_delete=models.CASCADE, related_name="lines")
+    # The constraint's index begins with it.
+    snapshot = models.ForeignKey(PositionSnapshot, on_delete=models.CASCADE, related_name="lines", db_index=False)
     symbol = models.CharField(max_length=64)
     exchange = models.CharField(max_length=8)
     product = models.CharField(max_length=8, blank=True)

@@ -11,11 +11,14 @@ from brokers.models import (
     Alert,
     BrokerAccount,
     BrokerOrder,
+    DayRecord,
+    HoldingSnapshot,
     InstrumentEdition,
     InstrumentMaster,
     InstrumentRecord,
     MarginSnapshot,
     OrderAttempt,
+    OrderBookSnapshot,
     OrderEvent,
     OrderIntent,
     OrderPlan,
@@ -24,7 +27,10 @@ from brokers.models import (
     SessionRule,
     SessionState,
     Severity,
+    SnapshotCadence,
+    SnapshotKind,
     SpecialDay,
+    TradeBookSnapshot,
     TradeFill,
 )
 
@@ -180,7 +186,7 @@ def alert(owner: BrokerAccount, *, of: OrderIntent | None = None) -> Alert:
 
 
 def snapshots(owner: BrokerAccount, *, slot_at: datetime = NOON, error: str = "") -> None:
-    """A margin and a position slot; with ``error`` both failed."""
+    """A slot of every kind, its day's record and a cadence of the account's own; with ``error`` all failed."""
     common = {
         "account": owner,
         "slot_at": slot_at,
@@ -194,6 +200,14 @@ def snapshots(owner: BrokerAccount, *, slot_at: datetime = NOON, error: str = ""
     )
     MarginSnapshot.objects.create(**common, **money, details={} if error else {"Net": "1234567.50"})
     held = PositionSnapshot.objects.create(**common, pnl=None if error else Decimal("-1875.25"))
+    for book in (HoldingSnapshot, OrderBookSnapshot, TradeBookSnapshot):
+        book.objects.create(**common)
+    SnapshotCadence.objects.get_or_create(account=owner, kind=SnapshotKind.POSITIONS, defaults={"seconds": 30})
+    DayRecord.objects.get_or_create(
+        account=owner,
+        day=slot_at.date(),
+        defaults={"status": common["status"], "error": error, "written_at": slot_at},
+    )
     if error:
         return
     for strike in (24500, 24600):

@@ -41,13 +41,17 @@ READ_ONLY = [
     "sessionstate",
     "marginsnapshot",
     "positionsnapshot",
+    "holdingsnapshot",
+    "orderbooksnapshot",
+    "tradebooksnapshot",
+    "dayrecord",
     "orderintent",
     "brokerorder",
     "tradefill",
     "instrumentrecord",
     "instrumentmaster",
 ]
-LISTS = ["brokeraccount", *READ_ONLY, "sessionrule", "specialday"]
+LISTS = ["brokeraccount", "snapshotcadence", *READ_ONLY, "sessionrule", "specialday"]
 
 
 @pytest.fixture(autouse=True)
