@@ -17,6 +17,7 @@ from brokers.domain.enums import Exchange, MarketPhase
 from brokers.interfaces import Clock
 from brokers.models import BrokerAccount, BrokerOrder, DayRecord, PositionLine, TradeFill
 from brokers.models.snapshots import Snapshot
+from brokers.slots import MODELS, start_of
 from brokers.snapshots import total
 
 #: Brokers book the last trades within this time after the close.
@@ -68,11 +69,17 @@ def note_missed(accounts: Sequence[BrokerAccount], clock: Clock) -> int:
     if day is None:
         return 0
     known = set(DayRecord.objects.filter(day=day).values_list("account_id", flat=True))
-    missed = [account for account in accounts if account.pk not in known and trading_day(account.created_at) <= day]
+    missed = [account for account in accounts if account.pk not in known and _was_read(account, until=day)]
     for account in missed:
         error = f"Nothing was read after the close of {day}: the schedule did not run, or the account was paused."
         _write(account, day, {"status": DayRecord.Status.FAILED, "error": error})
     return len(missed)
+
+
+def _was_read(account: BrokerAccount, *, until: date) -> bool:
+    """Whether the account was in use by then; one that is new has missed nothing."""
+    end = start_of(until + timedelta(days=1))
+    return any(model._default_manager.filter(account=account, slot_at__lt=end).exists() for model in MODELS.values())
 
 
 def _last_close(calendar: MarketCalendar, day: date) -> datetime | None:

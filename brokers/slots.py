@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db.models import QuerySet
 
@@ -35,6 +35,9 @@ MODELS: dict[SnapshotKind, type[Snapshot]] = {
     SnapshotKind.ORDERS: OrderBookSnapshot,
     SnapshotKind.TRADES: TradeBookSnapshot,
 }
+
+
+S = TypeVar("S", bound=Snapshot)
 
 
 class Point(NamedTuple):
@@ -101,7 +104,7 @@ def slots_of_day(account: BrokerAccount, day: date, clock: Clock) -> list[SlotsO
     return counted
 
 
-def of_day(model: type[Snapshot], account: BrokerAccount, day: date) -> QuerySet[Snapshot]:
+def of_day(model: type[S], account: BrokerAccount, day: date) -> QuerySet[S]:
     """The rows of an account and IST day, oldest first."""
     rows = model._default_manager.filter(account=account, slot_at__gte=start_of(day))
     return rows.filter(slot_at__lt=start_of(day + timedelta(days=1))).order_by("slot_at")

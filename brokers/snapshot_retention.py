@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import QuerySet
 
@@ -97,9 +98,9 @@ def _forgettable(model: type[Snapshot], accounts: list[int], *, before: datetime
             yield keys
 
 
-def _free(model: type[Snapshot]) -> QuerySet[Snapshot]:
+def _free(model: type[Snapshot]) -> QuerySet[Any]:
     """What no day's record is made of."""
-    rows = model._default_manager.all()
+    rows: QuerySet[Any] = model._default_manager.all()
     return rows.filter(days=None) if hasattr(model, "days") else rows
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -43,7 +42,7 @@ class DayRecordAdmin(LongTableAdmin):
     list_filter = ("status", "account")
     list_select_related = ("account", "margin")
     list_before_template = "admin/brokers/days.html"
-    ordering = ("-day", "account")
+    ordering = ("-day",)
     told_error = told("error")
     fields = (
         ("account", "day"),
@@ -61,9 +60,6 @@ class DayRecordAdmin(LongTableAdmin):
             "of/<int:account_id>/<str:day>/", self.admin_site.admin_view(self.day_page), name="brokers_dayrecord_page"
         )
         return [own, *super().get_urls()]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("margin")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         today = trading_day(configured_clock().now())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
+from typing import Any
 
 from brokers.alerts import raise_alert
 from brokers.discovery import specs
@@ -187,7 +188,7 @@ def alert(owner: BrokerAccount, *, of: OrderIntent | None = None) -> Alert:
 
 def snapshots(owner: BrokerAccount, *, slot_at: datetime = NOON, error: str = "") -> None:
     """A slot of every kind, its day's record and a cadence of the account's own; with ``error`` all failed."""
-    common = {
+    common: dict[str, Any] = {
         "account": owner,
         "slot_at": slot_at,
         "status": "FAILED" if error else "OK",

@@ -178,7 +178,7 @@ def test_orders_and_trades_say_when_they_were_read_and_when_they_could_not_be(
     slot = NOON.isoformat()
     sync_orders(broker=BROKER, slot_at=slot, cadence_seconds=60)
     tasks.snapshot_trades(broker=BROKER, slot_at=slot, cadence_seconds=900)
-    adapter.book_script = [BrokerUnavailable("The broker is down.")]  # type: ignore[list-item]
+    adapter.book_script = [BrokerUnavailable("The broker is down.")]
     sync_orders(broker=BROKER, slot_at=(NOON + MINUTE).isoformat(), cadence_seconds=60)
     good, bad = OrderBookSnapshot.objects.order_by("slot_at")
     assert (good.status, good.orders, good.cadence_seconds) == (Snapshot.Status.OK, 1, 60)
@@ -264,10 +264,11 @@ def test_a_day_is_written_once_after_the_close_with_what_it_was_made_of(
     tasks.record_day.run(**call["kwargs"])
     record = DayRecord.objects.get()
     assert (record.status, record.error, record.day) == (DayRecord.Status.OK, "", NOON.date())
-    assert (record.closed_pnl, record.open_pnl, record.positions_value) == (250, -100, 130)
+    assert (record.closed_pnl, record.open_pnl, record.positions_value) == tuple(map(Decimal, (250, -100, 130)))
     assert (record.orders, record.fills) == (1, 0)
     assert record.margin is not None
-    assert (record.margin.available, record.positions) == (100_000, PositionSnapshot.objects.get())
+    assert record.margin.available == 100_000
+    assert record.positions == PositionSnapshot.objects.get()
     calls = len(adapter.reads)
     tasks.schedule_days.run(slot_at=(AFTER + 5 * MINUTE).isoformat(), cadence_seconds=300)
     tasks.record_day.run(**call["kwargs"])
@@ -291,7 +292,8 @@ def test_a_day_that_cannot_be_written_says_so_until_it_can(account: BrokerAccoun
 
 
 def test_a_day_after_which_nothing_ran_is_a_failed_record_the_day_after(account: BrokerAccount) -> None:
-    BrokerAccount.objects.update(created_at=NOON - timedelta(days=30))
+    BrokerAccount.objects.create(broker=BROKER, name="new")
+    row_at(MarginSnapshot, account, NOON - timedelta(days=3), 60)
     tasks.schedule_days.run(slot_at=NOON.isoformat(), cadence_seconds=300)
     tasks.schedule_days.run(slot_at=(NOON + 5 * MINUTE).isoformat(), cadence_seconds=300)
     record = DayRecord.objects.get()
