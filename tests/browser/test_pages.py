@@ -150,6 +150,17 @@ def test_a_page_for_a_person_in_trouble_is_whole(look: Look, name: str, of: str,
         assert expected in page.document, expected
 
 
+def test_the_page_of_a_day_is_whole_and_draws_its_curve(look: Look) -> None:
+    configured_clock().set(NOON + timedelta(minutes=10))  # type: ignore[union-attr]
+    owner = admin_rows.account()
+    for minute in range(3):
+        admin_rows.snapshots(owner, slot_at=NOON + timedelta(minutes=minute))
+    page = look(reverse("admin:brokers_dayrecord_page", args=[owner.pk, NOON.date().isoformat()]))
+    assert page.complaints == []
+    for words in ("Profit and loss", "<polyline", "last -₹1,875.25", "Missing"):
+        assert words in page.document
+
+
 def test_no_page_needs_a_script_of_its_own(look: Look) -> None:
     """What a person decides is sent by plain forms; the theme's scripts are files."""
     owner = admin_rows.account()
