@@ -22,6 +22,9 @@ from brokers.snapshots import total
 
 #: Brokers book the last trades within this time after the close.
 AFTER_CLOSE = timedelta(minutes=10)
+#: The slot of a day's end is none of a cadence's, so that its readings are made anew; and always the same, so that what was
+#: read of it is not read again when another reading failed.
+_OFF_THE_GRID = timedelta(seconds=1)
 #: How far back a day without a record is looked for.
 _LOOKED_BACK = timedelta(days=10)
 
@@ -38,15 +41,21 @@ def is_written(account: BrokerAccount, day: date) -> bool:
     return DayRecord.objects.filter(account=account, day=day, status=DayRecord.Status.OK).exists()
 
 
-def take(account_id: int, day: date, slot_at: datetime) -> DayRecord:
-    """Read the account into the slot and write the record of the day, which is today.
+def take(account_id: int, day: date) -> DayRecord:
+    """Read the account into the slot of the day's end and write the record of the day, which is today.
 
     A day that is written costs no call and stays as it is. What cannot be read is a record that says so, until a later
     reading of the same day replaces it.
+
+    :raises ValueError: there was no trading on that day.
     """
     account = BrokerAccount.objects.get(pk=account_id)
     if done := DayRecord.objects.filter(account=account, day=day, status=DayRecord.Status.OK).first():
         return done
+    close = _last_close(MarketCalendar(configured_clock()), day)
+    if close is None:
+        raise ValueError(f"{day} was no trading day; only those have an end to record.")
+    slot_at = close + AFTER_CLOSE + _OFF_THE_GRID
     margin = snapshots.take_margin(account_id, slot_at)
     positions = snapshots.take_positions(account_id, slot_at)
     holds = Operation.HOLDINGS in spec_of(account.broker).capabilities.operations

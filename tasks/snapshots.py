@@ -79,10 +79,10 @@ def snapshot_trades(
 
 
 @app.task(name="tasks.snapshots.record_day", base=PollTask)
-def record_day(*, broker: str, account: str = "default", slot_at: str | None = None, day: str, **_: Any) -> None:
+def record_day(*, broker: str, account: str = "default", day: str, **_: Any) -> None:
     """Write what the account's day ended with, unless that is written already; a failure is a record that says so."""
     with no_waiting():
-        day_records.take(_account(broker, account).pk, date.fromisoformat(day), _slot(slot_at))
+        day_records.take(_account(broker, account).pk, date.fromisoformat(day))
 
 
 #: Orders have a schedule of their own: what is open is followed at another pace than what is not.
