@@ -20,7 +20,7 @@ from brokers.discovery import specs
 from mcube import processes
 from tests.support.environment import real_servers
 from tests.support.processes import CHECKOUT, Child, clean_environment, free_port, wait_for
-from tests.support.stack import _drop_database, _make_database
+from tests.support.stack import drop_database, make_database
 
 #: Services whose images are not ours.
 SERVERS = ("postgres", "redis")
@@ -167,13 +167,13 @@ def containers(tmp_path: Path) -> Iterator[Containers]:
     if servers is None:
         pytest.skip("PostgreSQL and Redis are neither configured nor at their standard ports.")
     server_url, redis_url = servers
-    database_url = _make_database(server_url)
+    database_url = make_database(server_url)
     made = Containers(tmp_path, database_url, urlsplit(redis_url)._replace(path="/13").geturl())
     try:
         yield made
     finally:
         made.stop()
-        _drop_database(server_url, database_url)
+        drop_database(server_url, database_url)
 
 
 @pytest.mark.timeout(300)

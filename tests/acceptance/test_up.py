@@ -20,7 +20,7 @@ from brokers.discovery import specs
 from mcube import processes
 from tests.support.environment import USED
 from tests.support.processes import CHECKOUT, Child, clean_environment, free_port, wait_for
-from tests.support.stack import _drop_database, _make_database, _on_database
+from tests.support.stack import _on_database, drop_database, make_database
 
 START_SECONDS = 120.0
 
@@ -41,7 +41,7 @@ class Installation:
             "MCUBE_FLOWER_PASSWORD": secrets.token_urlsafe(12),
         }
         if USED == "real":
-            self.environment["DATABASE_URL"] = _make_database(os.environ["DATABASE_URL"])
+            self.environment["DATABASE_URL"] = make_database(os.environ["DATABASE_URL"])
             self.environment["MCUBE_REDIS_URL"] = _on_database(os.environ["MCUBE_REDIS_URL"])
 
     def up(self, log: Path) -> Child:
@@ -66,7 +66,7 @@ class Installation:
 
     def remove(self) -> None:
         if USED == "real":
-            _drop_database(os.environ["DATABASE_URL"], self.environment["DATABASE_URL"])
+            drop_database(os.environ["DATABASE_URL"], self.environment["DATABASE_URL"])
 
 
 @pytest.fixture

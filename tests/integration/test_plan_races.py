@@ -24,9 +24,9 @@ def database_url(tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path / 'plans.sqlite3'}"
         return
     server = os.environ["DATABASE_URL"]
-    url = stack._make_database(server)
+    url = stack.make_database(server)
     yield url
-    stack._drop_database(server, url)
+    stack.drop_database(server, url)
 
 
 def test_processes_that_do_the_same_at_once_do_it_once(tmp_path: Path, database_url: str) -> None:
