@@ -19,6 +19,7 @@ from brokers.domain.errors import OrderDenied, UnsupportedFeature
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
+from brokers.feed_interface import BrokerFeed
 from brokers.interfaces import BrokerInterface, Clock
 
 if TYPE_CHECKING:
@@ -213,6 +214,17 @@ class BrokerAdapter(BrokerInterface):
     def fetch_trades_between(self, first: date, last: date) -> list[Fill]:
         self._lacks(Operation.TRADES_BETWEEN)
 
+    def make_feed(self, grant: SessionGrant) -> BrokerFeed:
+        """A feed of that session, not started. Makes no call."""
+        self._lacks(Operation.LIVE_FEED)
+
+    def check_feed(self, instrument: Instrument) -> None:
+        """Makes no call.
+
+        :raises OrderDenied: the broker's feed does not have the instrument; so does UnsupportedFeature.
+        """
+        self._lacks(Operation.LIVE_FEED)
+
     @abstractmethod
     def read_master(self) -> Iterator[MasterRow | MasterProblem]:
         """Download and read the broker's instrument master, exchange by exchange."""
@@ -283,6 +295,7 @@ class BrokerAdapter(BrokerInterface):
     modify_order = cancel_order = close_position = close_all_positions = place_order
     search_symbol = is_market_open = get_expiries = get_option_chain = get_candles = place_order
     get_margin_required = get_order_history = get_orders_between = get_trades_between = place_order
+    subscribe_live_feed = unsubscribe_live_feed = place_order
 
     # Inside
 

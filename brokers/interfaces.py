@@ -173,11 +173,21 @@ class BrokerInterface(ABC):
     @abstractmethod
     def is_market_open(self, exchange: str = "NSE") -> bool: ...
 
-    def subscribe_live_feed(self, symbols: Sequence[str]) -> bool:
-        raise UnsupportedFeature("Live feeds are not offered yet; ask for quotes with get_quote.")
+    @abstractmethod
+    def subscribe_live_feed(self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = "") -> bool:
+        """Have ticks of these symbols come, now and after restarts, until unsubscribed; True when it is noted.
 
-    def unsubscribe_live_feed(self, symbols: Sequence[str]) -> bool:
-        raise UnsupportedFeature("Live feeds are not offered yet; ask for quotes with get_quote.")
+        A subscriber is a strategy's name. An instrument is fed for as long as any subscriber wants it.
+
+        :raises InvalidSymbol: a symbol is not known; then none of them is noted.
+        :raises OrderDenied: the broker's feed does not have one, or has no room for so many.
+        """
+
+    @abstractmethod
+    def unsubscribe_live_feed(
+        self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = ""
+    ) -> bool:
+        """Take back what this subscriber wanted; True when there was anything to take back."""
 
     def get_available_margin(self) -> float:
         """Rupees that new orders may use now."""

@@ -260,6 +260,16 @@ class Wire:
             record.finished_at = self._clock.real_now()
             self._record.reset(token)
 
+    def address(self, url: str) -> str:
+        """Where a web socket of this account may connect for ``url``: on its route, and to an allowed host only.
+
+        :raises HostRefused: the host is not on the allow-list, or the broker's own is named without TLS.
+        """
+        target = self._target(httpx.URL(url))
+        if not self._routes and target.scheme not in ("https", "wss"):
+            raise HostRefused(f"Host {target.host} was named without TLS; nothing was sent.")
+        return str(target)
+
     def transport(self) -> httpx.BaseTransport:
         """This wire as an httpx transport, for an SDK that takes one."""
         return _HttpxTransport(self)

@@ -74,6 +74,8 @@ class Capabilities:
     call_limits: tuple[tuple[int, int], ...] = ()
     #: Calls of any kind in one day (IST); None when the broker states no limit.
     calls_per_day: int | None = None
+    #: Instruments that one account's live feed carries at most; 0 without a feed.
+    most_fed: int = 0
     #: The instrument master is published: it needs no session.
     has_public_master: bool = False
 

@@ -17,6 +17,7 @@ from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import HeldPosition, Refused, Ticket
 from brokers.simulator.contracts import Contract
 from brokers.simulator.faults import Fault
+from brokers.simulator.sockets import Sockets
 
 if TYPE_CHECKING:
     from brokers.simulator.exchange import SimulatedExchange
@@ -85,6 +86,13 @@ class _SettingsForm(_Form):
     login_redirect: str | None = None
 
 
+class _FeedsForm(_Form):
+    #: False cuts every connection and takes none.
+    up: bool = True
+    #: Connections stay, and nothing is sent on them.
+    silent: bool = False
+
+
 class _Unknown(Exception):
     """What the form names is not there."""
 
@@ -92,8 +100,9 @@ class _Unknown(Exception):
 class Control:
     """The control endpoints of one face. An account without its own name is the default one of that broker."""
 
-    def __init__(self, exchange: SimulatedExchange, broker: str) -> None:
+    def __init__(self, exchange: SimulatedExchange, broker: str, sockets: Sockets) -> None:
         self._exchange = exchange
+        self._sockets = sockets
         self._broker = broker
         self._routes: dict[tuple[str, str], Callable[[bytes], Any]] = {
             ("GET", "/_sim/health"): self._health,
@@ -111,6 +120,7 @@ class Control:
             ("GET", "/_sim/counters"): lambda _: self._exchange.counters.summary(self._broker),
             ("DELETE", "/_sim/counters"): self._reset_counters,
             ("POST", "/_sim/sessions/kill"): self._kill_session,
+            ("POST", "/_sim/feeds"): self._steer_feeds,
         }
 
     def handle(self, method: str, path: str, body: bytes) -> Answer:
@@ -234,6 +244,10 @@ class Control:
         user_id = json.loads(body or b"{}").get("account", "")
         self._exchange.sessions.kill(self._account(user_id))
         return {}
+
+    def _steer_feeds(self, body: bytes) -> Any:
+        form = _FeedsForm.model_validate_json(body)
+        return {"open": self._sockets.steer(up=form.up, silent=form.silent)}
 
     def _account(self, user_id: str) -> SimulatedAccount:
         if not user_id:

@@ -11,20 +11,18 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from brokers.simulator.control import Control
 from brokers.simulator.faults import MUTATIONS, REFUSALS, REPLIES, SPOIL_THE_REPLY, Fault, Kind, When
+from brokers.simulator.sockets import Receive, Scope, Send, Sockets
 
 if TYPE_CHECKING:
     from brokers.simulator.accounts import SimulatedAccount
     from brokers.simulator.exchange import SimulatedExchange
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HTML_PAGE = (
@@ -81,6 +79,8 @@ class Face(Protocol):
 
     #: The broker's name, as its ``SPEC`` has it.
     broker: str
+    #: Its feeds.
+    sockets: Sockets
 
     def endpoint(self, request: Request) -> str:
         """Which of :data:`brokers.simulator.faults.ENDPOINTS` is called; ``""`` when no such path exists."""
@@ -109,9 +109,11 @@ class _Dropped(Exception):
 
 def face_app(exchange: SimulatedExchange, face: Face) -> App:
     """The ASGI app of a face: control endpoints, counters, limits, faults, then the face itself."""
-    control = Control(exchange, face.broker)
+    control = Control(exchange, face.broker, face.sockets)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await face.sockets.serve(scope, receive, send)
         if scope["type"] != "http":
             return
         try:

@@ -205,7 +205,8 @@ def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_Protocol,
-        ws="none",
+        # Without a library for web sockets the faces have no feeds.
+        ws="auto",
         lifespan="off",
         access_log=False,
         log_level="warning",

@@ -24,6 +24,8 @@ class TruthLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: Called with each order to which something happened.
+        self.listeners: list[Callable[[BookedOrder], None]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         torn = path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")
         self._file: TextIO = path.open("a", encoding="utf-8")
@@ -44,6 +46,8 @@ class TruthLog:
         }
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
         self._file.flush()
+        for listener in self.listeners:
+            listener(order)
 
     def write_carried(self, account: str, market_at: datetime, **fields: Any) -> None:
         """Add a position that was carried into the day."""

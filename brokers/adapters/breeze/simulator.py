@@ -33,6 +33,7 @@ from brokers.simulator.exchange import SimulatedExchange
 from brokers.simulator.faults import Fault, Kind
 from brokers.simulator.http import App, Reply, Request, face_app
 from brokers.simulator.rules import BrokerRules
+from brokers.simulator.sockets import Sockets
 
 __all__ = ["create_face", "play_person", "read_contracts"]
 
@@ -65,6 +66,7 @@ class BreezeFace:
 
     def __init__(self, exchange: SimulatedExchange) -> None:
         self._exchange = exchange
+        self.sockets = Sockets({})
         self._names = Names.read(exchange.master_dir)
         self._master: tuple[object, bytes] | None = None
         self._handlers: dict[str, Callable[[SimulatedAccount, Mapping[str, Any]], Reply]] = {

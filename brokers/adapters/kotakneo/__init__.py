@@ -33,7 +33,7 @@ SPEC = AdapterSpec(
         refuses_duplicate_tag=True,
         unattended_login=True,
         # Functions of SDK 3.0.9 and its docs (docs/functions, read 2026-11-28). It has no books of past days, no
-        # depository and no GTT; its feeds are not brought.
+        # depository and no GTT.
         operations=BASIC_OPERATIONS
         | {
             Operation.SEGMENT_MARGINS,  # limits: one pool
@@ -44,7 +44,11 @@ SPEC = AdapterSpec(
             Operation.YEAR_RANGE,  # quotes of type 52w
             Operation.OPTION_CHAIN,  # option_chain
             Operation.CANDLES,  # historical_data: 1m, 5m, 15m, 30m, 1h, 1d
+            Operation.LIVE_FEED,  # create_websocket: touch line
+            Operation.ORDER_FEED,  # create_order_feed
         },
+        # The SDK's own limit for one socket, 3.0.9.
+        most_fed=3000,
         # "10 requests/second across APIs", Kotak's FAQ, read 2026-11-22; two are left to what arrives late.
         call_limits=((8, 1),),
     ),

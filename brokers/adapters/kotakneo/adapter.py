@@ -21,6 +21,7 @@ from brokers.adapters.kotakneo import (
     session,
 )
 from brokers.adapters.kotakneo.errors import Reply
+from brokers.adapters.kotakneo.feed import NeoFeed
 from brokers.adapters.kotakneo.tables import MOST_QUOTES, SEGMENTS
 from brokers.clock import trading_day
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
@@ -29,6 +30,7 @@ from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
+from brokers.feed_interface import BrokerFeed
 
 log = logging.getLogger("brokers.kotakneo")
 
@@ -167,6 +169,16 @@ class NeoAPI(BrokerAdapter):
             return reply
 
         return master.read(self.context.wire, files, today=trading_day(self.context.clock.now()))
+
+    # Feeds
+
+    def make_feed(self, grant: SessionGrant) -> BrokerFeed:
+        client = sdk.client(self.context)
+        session.use_session(client, grant)
+        return NeoFeed(self.context, client)
+
+    def check_feed(self, instrument: Instrument) -> None:
+        building.quote_token(instrument)
 
     # Mutations: one call each, never repeated
 

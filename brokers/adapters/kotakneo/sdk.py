@@ -16,13 +16,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 if TYPE_CHECKING:
     from brokers.adapter_interface import AdapterContext
+    from brokers.wire import Wire
 
 #: Read by the SDK while it is imported (3.0.9, logger.py).
 _QUIET = {"NEO_LOG_FILE_ENABLED": "false", "NEO_LOG_LEVEL": "NOLOG", "NEO_LOG_FILE_LEVEL": "NOLOG"}
@@ -30,6 +31,9 @@ _QUIET = {"NEO_LOG_FILE_ENABLED": "false", "NEO_LOG_LEVEL": "NOLOG", "NEO_LOG_FI
 _CACHE_VARIABLES = ("NEO_SCRIP_CACHE_DIR", "NEO_HOLDINGS_CACHE_DIR")
 #: The wire keeps the deadline; the SDK's own timeout (seconds, for each read) must not be the shorter one.
 _SDK_TIMEOUT_SECONDS = 120
+
+#: From the start of a feed's connection until it is open.
+_OPEN_SECONDS = 5
 
 
 @cache
@@ -42,6 +46,7 @@ def load() -> ModuleType:
         import neo_api_client
 
         _pin_loggers(neo_api_client.__name__)
+        _guard_sockets()
     folder = tempfile.mkdtemp(prefix="kotakneo-sdk-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for variable in _CACHE_VARIABLES:
@@ -76,6 +81,68 @@ def raised_errors() -> tuple[type[Exception], ...]:
     from neo_api_client.exceptions import OpenApiException
 
     return (OpenApiException, TypeError, AttributeError, LookupError, ValueError)
+
+
+def feeds(client: Any, wire: Wire) -> tuple[Any, Any]:
+    """The sockets for prices and for order events of the client's session: not connected, and never reconnecting.
+
+    :raises HostRefused: a feed's address is one that the wire may not reach.
+    """
+    once = {"reconnect_delay": 0, "max_reconnect_attempts": 0, "max_connect_retries": 0}
+    sockets = client.create_websocket(**once), client.create_order_feed(**once)
+    for socket in sockets:
+        url = wire.address(socket.url)
+        # The SDK takes both schemes where it makes a socket, and only the socket's own where it connects.
+        socket.url = f"ws{url.removeprefix('http')}" if url.startswith("http") else url
+        # Every message goes into a queue without a bound as well, which nobody reads here.
+        socket._message_queue = _Nowhere()
+    return sockets
+
+
+def feed_token(segment: str, token: str) -> Any:
+    """What a subscription names an instrument by."""
+    from neo_api_client.websocket.feed import WsToken
+
+    return WsToken(segment, token)
+
+
+def feed_refusals() -> tuple[type[Exception], ...]:
+    """What a feed raises when the session is not taken."""
+    from neo_api_client.websocket.feed.exceptions import AuthenticationError as OfMarket
+    from neo_api_client.websocket.orderfeed.exceptions import AuthenticationError as OfOrders
+
+    return (OfMarket, OfOrders)
+
+
+def feed_errors() -> tuple[type[Exception], ...]:
+    """What a feed raises when it cannot be reached or is cut."""
+    from neo_api_client.websocket.feed.exceptions import SFeedWebSocketError
+    from neo_api_client.websocket.orderfeed.exceptions import OrderFeedWebSocketError
+
+    return (SFeedWebSocketError, OrderFeedWebSocketError)
+
+
+class _Nowhere:
+    def put_nowait(self, _: object) -> None:
+        pass
+
+
+def _guard_sockets() -> None:
+    """Have the SDK's sockets follow no redirect and use no proxy: either would lead past the list of allowed hosts."""
+    from neo_api_client.websocket.feed import client as market
+    from neo_api_client.websocket.orderfeed import client as orders
+
+    library: Any = market.websockets
+
+    class Connect(library.connect):  # type: ignore[misc]
+        def __init__(self, uri: str, **options: Any) -> None:
+            super().__init__(uri, proxy=None, open_timeout=_OPEN_SECONDS, close_timeout=1, **options)
+
+        def process_redirect(self, exc: Exception) -> Exception:
+            return exc
+
+    guarded = SimpleNamespace(connect=Connect, exceptions=library.exceptions)
+    market.websockets = orders.websockets = guarded
 
 
 def _pin_loggers(package: str) -> None:

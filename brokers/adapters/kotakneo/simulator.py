@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brokers.adapters.kotakneo import simulator_rows as rows
+from brokers.adapters.kotakneo.simulator_feed import Feeds
 from brokers.adapters.kotakneo.simulator_market import CANDLES, CHAIN, NO_DATA, QUOTES, MarketData
 from brokers.adapters.kotakneo.simulator_market import fault as fault_of_market
 from brokers.adapters.kotakneo.simulator_master import PATHS, master_file, read_contracts
@@ -100,6 +101,7 @@ class NeoFace:
     def __init__(self, exchange: SimulatedExchange) -> None:
         self._exchange = exchange
         self._logins = Logins(exchange)
+        self.sockets = Feeds(exchange, self._logins).sockets
         market = MarketData(exchange)
         self._masters: dict[str, tuple[object, bytes]] = {}
         self._routes = {

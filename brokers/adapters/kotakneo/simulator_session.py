@@ -40,7 +40,7 @@ class Logins:
         """Whether a call's token and sid are those of the account's present session."""
         given = headers.get("auth", "")
         token = self._token(account, scope, _claims(given).get("iat", 0))
-        return hmac.compare_digest(given.encode(), token.encode()) and headers.get("sid") == self._sid(account, scope)
+        return hmac.compare_digest(given.encode(), token.encode()) and headers.get("sid") == self.sid(account, scope)
 
     def view(self, request: Request, account: SimulatedAccount) -> Reply:
         """The first step: mobile number, UCC and one-time password, by real time, one step early or late."""
@@ -75,8 +75,8 @@ class Logins:
     def _session(self, account: SimulatedAccount, scope: str) -> dict[str, Any]:
         return {
             "token": self._token(account, scope, int(self._exchange.now().timestamp())),
-            "sid": self._sid(account, scope),
-            "rid": self._sid(account, f"{scope}-rid"),
+            "sid": self.sid(account, scope),
+            "rid": self.sid(account, f"{scope}-rid"),
             "isUserPwdExpired": False,
             "ucc": account.ucc,
             "greetingName": account.user_name,
@@ -105,9 +105,9 @@ class Logins:
             "scope": [scope],
             "exp": int(self._exchange.sessions.expires_at().timestamp()),
             "iat": issued_at,
-            "jti": self._sid(account, f"{scope}-jti"),
+            "jti": self.sid(account, f"{scope}-jti"),
             "iss": "login-service",
-            "sub": self._sid(account, "sub"),
+            "sub": self.sid(account, "sub"),
             "ucc": account.ucc,
             "nap": "",
         }
@@ -115,7 +115,8 @@ class Logins:
         signature = hmac.new(account.api_secret.encode(), ".".join(parts).encode(), hashlib.sha256).digest()
         return ".".join([*parts, _base64(signature)])
 
-    def _sid(self, account: SimulatedAccount, scope: str) -> str:
+    def sid(self, account: SimulatedAccount, scope: str) -> str:
+        """The session id that belongs to a token."""
         name = f"{account.key}/{self._exchange.sessions.generation(account)}/{scope}"
         return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
 

@@ -1,0 +1,203 @@
+"""Kotak's two feeds as one: prices over the market socket, order events over the other (SDK 3.0.9, read 2026-11-28).
+
+The SDK would reconnect by itself, five times, and then fall silent; here a cut is the end of the feed and whoever keeps it
+makes another. Order events are hints: what they say is not taken from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from brokers.adapter_interface import AdapterContext
+from brokers.adapters.kotakneo import building, parsing_feed, sdk
+from brokers.domain.enums import InstrumentKind
+from brokers.domain.errors import NotSent
+from brokers.domain.instruments import Instrument
+from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
+
+log = logging.getLogger("brokers.kotakneo.feed")
+
+#: The order feed acknowledges a session in this time or does not take it. It drops a refusal like an acknowledgement,
+#: and stays open without ever sending anything.
+ACK_SECONDS = 10.0
+STOP_SECONDS = 5.0
+#: Tokens in one frame of a subscription.
+TOKENS_A_FRAME = 1000
+#: Events that say that the book has changed.
+_EVENTS = frozenset({"order", "position"})
+
+_Key = tuple[str, str]
+
+
+class NeoFeed(BrokerFeed):
+    """One thread with a loop of its own, two sockets in it."""
+
+    def __init__(self, context: AdapterContext, client: Any) -> None:
+        self._context = context
+        self._client = client
+        self._lock = threading.Lock()
+        self._wanted: dict[_Key, Instrument] = {}
+        self._sent: dict[_Key, Instrument] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed: asyncio.Event | None = None
+        self._acknowledged: asyncio.Future[bool] | None = None
+        self._ending = ""
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, listener: FeedListener) -> None:
+        self._listener = listener
+        name = f"feed-{self._context.account}"
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=name, daemon=True)
+        self._thread.start()
+
+    def subscribe(self, instruments: Sequence[Instrument]) -> None:
+        with self._lock:
+            self._wanted |= {_key(each): each for each in instruments}
+        self._wake()
+
+    def unsubscribe(self, instruments: Sequence[Instrument]) -> None:
+        with self._lock:
+            for each in instruments:
+                self._wanted.pop(_key(each), None)
+        self._wake()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._end("stopped")
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+
+    # Inside: in the loop's thread, but for _wake and _end
+
+    async def _run(self) -> None:
+        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
+        self._acknowledged = self._loop.create_future()
+        state, words = FeedState.DOWN, ""
+        sockets: list[Any] = []
+        try:
+            market, orders = sdk.feeds(self._client, self._context.wire)
+            sockets += [market, orders]
+            await self._open(market, orders)
+            await self._keep(market)
+            words = self._ending
+        except sdk.feed_refusals():
+            state, words = FeedState.REFUSED, "Kotak's market feed does not take the session; log in again."
+        except _Refused as error:
+            state, words = FeedState.REFUSED, str(error)
+        except (*sdk.feed_errors(), NotSent, OSError, TimeoutError) as error:
+            words = f"Kotak's feeds cannot be reached: {error}"
+        finally:
+            await asyncio.gather(*(socket.close() for socket in sockets), return_exceptions=True)
+            self._tell(state, words or "Kotak's feeds ended.")
+
+    async def _open(self, market: Any, orders: Any) -> None:
+        market.on_message = self._on_market
+        market.on_disconnect = lambda: self._end("Kotak's market feed was cut.")
+        orders.on_raw = self._on_order_frame
+        orders.on_disconnect = self._on_order_cut
+        await asyncio.gather(market.connect(), orders.connect())
+        assert self._acknowledged is not None
+        try:
+            taken = await asyncio.wait_for(self._acknowledged, ACK_SECONDS)
+        except TimeoutError:
+            raise _Refused(f"Kotak's order feed did not acknowledge the session in {ACK_SECONDS:.0f} s.") from None
+        if not taken:
+            raise _Refused("Kotak's order feed does not take the session; log in again.")
+        self._tell(FeedState.UP, "Kotak's feeds are up.")
+        # What happened while nobody listened is not told again.
+        self._listener.on_order()
+
+    async def _keep(self, market: Any) -> None:
+        """Subscribe to what is wanted, until the feed ends."""
+        assert self._changed is not None
+        while not self._ending:
+            self._changed.clear()
+            with self._lock:
+                wanted = dict(self._wanted)
+            await self._drop(market, [key for key in self._sent if key not in wanted])
+            await self._add(market, {key: each for key, each in wanted.items() if key not in self._sent})
+            await self._changed.wait()
+
+    async def _add(self, market: Any, wanted: dict[_Key, Instrument]) -> None:
+        # Before they are sent: the first ticks come before the acknowledgement is through.
+        self._sent |= wanted
+        for indices in (False, True):
+            subscribe = market.subscribe_index if indices else market.subscribe_scrips
+            keys = [key for key, each in wanted.items() if _is_index(each) is indices]
+            for start in range(0, len(keys), TOKENS_A_FRAME):
+                if not self._ending:
+                    await subscribe([sdk.feed_token(*key) for key in keys[start : start + TOKENS_A_FRAME]])
+        unknown = [each.symbol for key, each in wanted.items() if "|".join(key) not in market.trading_symbols]
+        if unknown and not self._ending:
+            log.warning("Kotak's feed acknowledged nothing of %s", ", ".join(unknown[:20]))
+
+    async def _drop(self, market: Any, keys: list[_Key]) -> None:
+        for indices in (False, True):
+            tokens = [sdk.feed_token(*key) for key in keys if _is_index(self._sent[key]) is indices]
+            if tokens and not self._ending:
+                await (market.unsubscribe_index if indices else market.unsubscribe_scrips)(tokens)
+        for key in keys:
+            self._sent.pop(key, None)
+
+    def _on_market(self, message: Any) -> None:
+        kind = getattr(message, "type", "")
+        if kind not in ("scrip", "index"):
+            return
+        # An index is asked for by its name and comes with a token of its own.
+        token = message.name if kind == "index" else message.instrument_token
+        instrument = self._sent.get((message.exchange_segment, token))
+        if instrument is None or self._stopped:
+            return
+        tick = parsing_feed.quote(message, instrument, as_of=self._context.clock.now())
+        if tick:
+            self._listener.on_tick(tick)
+
+    def _on_order_frame(self, raw: str | bytes) -> None:
+        try:
+            frame = json.loads(raw)
+        except ValueError:
+            return
+        kind = frame.get("type") if isinstance(frame, dict) else None
+        if kind == "cn" and self._acknowledged is not None and not self._acknowledged.done():
+            self._acknowledged.set_result(frame.get("ak") == "ok")
+        elif kind == "cn" and frame.get("ak") != "ok":
+            self._end("Kotak's order feed took back the session.")
+        elif kind in _EVENTS and not self._stopped:
+            self._listener.on_order()
+
+    def _on_order_cut(self) -> None:
+        self._end("Kotak's order feed was cut.")
+        if self._acknowledged is not None and not self._acknowledged.done():
+            self._acknowledged.set_exception(ConnectionResetError("the order feed was cut before it said anything"))
+
+    def _tell(self, state: FeedState, words: str) -> None:
+        if not self._stopped:
+            self._listener.on_state(state, words)
+
+    def _end(self, words: str) -> None:
+        self._ending = self._ending or words
+        self._wake()
+
+    def _wake(self) -> None:
+        loop, changed = self._loop, self._changed
+        if loop is not None and changed is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(changed.set)
+
+
+class _Refused(Exception):
+    """The order feed does not take the session."""
+
+
+def _key(instrument: Instrument) -> _Key:
+    token = building.quote_token(instrument)
+    return token["exchange_segment"], token["instrument_token"]
+
+
+def _is_index(instrument: Instrument) -> bool:
+    return instrument.kind is InstrumentKind.INDEX

@@ -1,0 +1,203 @@
+"""Live feeds: ticks are the exchange's prices, refusals are noticed, a cut is mended, order events lead to a read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+import pytest
+
+from brokers.domain.capabilities import Operation
+from brokers.domain.errors import BrokerError, UnsupportedFeature
+from brokers.domain.instruments import Instrument
+from brokers.domain.market import Quote
+from brokers.feed_interface import BrokerFeed, FeedState
+from tests.contract.world import Trader
+
+#: Longer than anything here takes; how long a feed may take to be whole again is told by its test.
+PATIENCE_SECONDS = 15.0
+
+
+@dataclass
+class Listener:
+    """Keeps what a feed tells."""
+
+    ticks: list[Quote] = field(default_factory=list)
+    orders: int = 0
+    states: list[tuple[FeedState, str]] = field(default_factory=list)
+    _news: threading.Condition = field(default_factory=threading.Condition)
+
+    def on_tick(self, tick: Quote) -> None:
+        with self._news:
+            self.ticks.append(tick)
+            self._news.notify_all()
+
+    def on_order(self) -> None:
+        with self._news:
+            self.orders += 1
+            self._news.notify_all()
+
+    def on_state(self, state: FeedState, words: str) -> None:
+        with self._news:
+            self.states.append((state, words))
+            self._news.notify_all()
+
+    def until(self, condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
+        with self._news:
+            assert self._news.wait_for(condition, seconds), (self.states, len(self.ticks), self.orders)
+
+    def until_state(self, state: FeedState) -> str:
+        self.until(lambda: state in dict(self.states))
+        return dict(self.states)[state]
+
+    def of(self, instrument: Instrument) -> list[Quote]:
+        return [tick for tick in self.ticks if tick.symbol == instrument.symbol]
+
+
+@dataclass
+class Feeds:
+    """Starts feeds of one trader and stops them."""
+
+    trader: Trader
+    _started: list[BrokerFeed] = field(default_factory=list)
+
+    def start(self, *instruments: Instrument) -> tuple[BrokerFeed, Listener]:
+        adapter, grant = self.trader.log_in()
+        return self.start_with(adapter.make_feed(grant), *instruments)
+
+    def start_with(self, feed: BrokerFeed, *instruments: Instrument) -> tuple[BrokerFeed, Listener]:
+        listener = Listener()
+        self._started.append(feed)
+        feed.start(listener)
+        feed.subscribe(instruments)
+        return feed, listener
+
+    def stop(self) -> None:
+        for feed in self._started:
+            feed.stop()
+
+
+@pytest.fixture
+def feeds(trader: Trader) -> Iterator[Feeds]:
+    trader.needs(Operation.LIVE_FEED)
+    made = Feeds(trader)
+    yield made
+    made.stop()
+    trader.simulator.ask(trader.spec.name, "POST", "feeds", {})
+
+
+def test_a_broker_without_feeds_says_so(trader: Trader) -> None:
+    if Operation.LIVE_FEED in trader.spec.capabilities.operations:
+        assert trader.spec.capabilities.most_fed > 0
+        return
+    adapter, grant = trader.log_in()
+    with pytest.raises(UnsupportedFeature, match="live feed"):
+        adapter.make_feed(grant)
+    with pytest.raises(UnsupportedFeature, match="live feed"):
+        adapter.check_feed(trader.share)
+
+
+def test_a_tick_is_the_exchanges_price(feeds: Feeds, trader: Trader) -> None:
+    wanted = [trader.share, trader.option, trader.future]
+    _, listener = feeds.start(*wanted)
+    listener.until(lambda: all(map(listener.of, wanted)))
+    for instrument in wanted:
+        tick, quote = listener.of(instrument)[-1], trader.adapter.fetch_quote(instrument)
+        assert (tick.exchange, tick.last_price) == (quote.exchange, quote.last_price)
+        assert (tick.bid_price, tick.ask_price) == (quote.bid_price, quote.ask_price)
+        assert (tick.lower_circuit, tick.upper_circuit) == (quote.lower_circuit, quote.upper_circuit)
+        assert tick.traded_at is not None
+        assert tick.traded_at <= tick.as_of
+
+
+def test_an_index_ticks(feeds: Feeds, trader: Trader) -> None:
+    _, listener = feeds.start(trader.index)
+    listener.until(lambda: bool(listener.of(trader.index)))
+    assert listener.ticks[-1].last_price == trader.adapter.fetch_quote(trader.index).last_price
+
+
+def test_a_tick_follows_the_price(feeds: Feeds, trader: Trader) -> None:
+    _, listener = feeds.start(trader.share)
+    listener.until(lambda: bool(listener.ticks))
+    before = listener.ticks[-1].last_price
+    assert before is not None
+    price = {"exchange": "NSE", "symbol": trader.share.symbol, "price": str(before + Decimal("0.50"))}
+    try:
+        trader.simulator.ask(trader.spec.name, "POST", "price", price)
+        listener.until(lambda: listener.ticks[-1].last_price == before + Decimal("0.50"))
+    finally:
+        trader.simulator.ask(trader.spec.name, "POST", "price", price | {"price": None})
+
+
+def test_what_is_unsubscribed_ticks_no_more(feeds: Feeds, trader: Trader) -> None:
+    feed, listener = feeds.start(trader.share, trader.option)
+    listener.until(lambda: bool(listener.of(trader.share)) and bool(listener.of(trader.option)))
+    feed.unsubscribe([trader.share])
+    # The other's ticks show that time has passed.
+    seen = len(listener.of(trader.option))
+    listener.until(lambda: len(listener.of(trader.option)) >= seen + 2)
+    silent_since = len(listener.of(trader.share))
+    listener.until(lambda: len(listener.of(trader.option)) >= seen + 4)
+    assert len(listener.of(trader.share)) == silent_since
+
+
+def test_an_unknown_instrument_is_refused_in_words(feeds: Feeds, trader: Trader) -> None:
+    stranger = replace(trader.share, symbol="NOSUCH", identifiers={})
+    with pytest.raises(BrokerError, match="NOSUCH"):
+        trader.adapter.check_feed(stranger)
+
+
+def test_a_refused_login_is_noticed(feeds: Feeds, trader: Trader) -> None:
+    adapter, grant = trader.log_in()
+    trader.kill_session()
+    _, listener = feeds.start_with(adapter.make_feed(grant), trader.share)
+    assert "log in" in listener.until_state(FeedState.REFUSED)
+    assert not listener.ticks
+
+
+def test_a_session_that_ends_is_noticed(feeds: Feeds, trader: Trader) -> None:
+    _, listener = feeds.start(trader.share)
+    listener.until_state(FeedState.UP)
+    trader.kill_session()
+    listener.until_state(FeedState.DOWN)
+
+
+def test_a_cut_is_noticed_and_another_feed_is_whole(feeds: Feeds, trader: Trader) -> None:
+    _, listener = feeds.start(trader.share, trader.option)
+    listener.until(lambda: bool(listener.of(trader.option)))
+    trader.simulator.ask(trader.spec.name, "POST", "feeds", {"up": False})
+    listener.until_state(FeedState.DOWN)
+    _, refused = feeds.start(trader.share)
+    refused.until_state(FeedState.DOWN)
+    trader.simulator.ask(trader.spec.name, "POST", "feeds", {})
+    began = time.monotonic()
+    _, again = feeds.start(trader.share, trader.option)
+    again.until(lambda: bool(again.of(trader.share)) and bool(again.of(trader.option)))
+    assert time.monotonic() - began < 10
+
+
+def test_an_order_event_leads_to_a_read(feeds: Feeds, trader: Trader) -> None:
+    trader.needs(Operation.ORDER_FEED)
+    _, listener = feeds.start()
+    listener.until_state(FeedState.UP)
+    # What was missed before is read for as well.
+    listener.until(lambda: listener.orders == 1)
+    request = trader.order()
+    order_id = trader.adapter.place(request).broker_order_id
+    listener.until(lambda: listener.orders >= 2)
+    seen = listener.orders
+    trader.fill(order_id, request.quantity)
+    listener.until(lambda: listener.orders > seen)
+
+
+def test_a_feed_leads_nowhere_but_to_the_brokers_hosts(feeds: Feeds, trader: Trader) -> None:
+    adapter, grant = trader.log_in()
+    elsewhere = {
+        name: value.replace("127.0.0.1", "127.0.0.2") if value.startswith("http") else value
+        for name, value in grant.details.items()
+    }
+    _, listener = feeds.start_with(adapter.make_feed(replace(grant, details=elsewhere)), trader.share)
+    assert "allow-list" in listener.until_state(FeedState.DOWN)
