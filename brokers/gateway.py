@@ -27,6 +27,7 @@ from brokers.discovery import spec_of
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import OrderDenied, RateLimited, SessionExpired
 from brokers.domain.inputs import Price
+from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderAck, OrderChange, OrderRequest
 from brokers.interfaces import Clock
 from brokers.models import BrokerAccount
@@ -141,6 +142,9 @@ class BrokerGateway(GatewayReads):
     def read_public(self, operation: Callable[[BrokerAdapter], T], *, total_seconds: float) -> T:
         """Make one read that needs no session, within budget; as :meth:`read`."""
         return self._make(operation, urgent=False, total_seconds=total_seconds)
+
+    def check_feed(self, instrument: Instrument) -> None:
+        self._adapter.check_feed(instrument)
 
     def require_room(self, calls: int) -> None:
         """See that so many urgent reads can be made one after another.

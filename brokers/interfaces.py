@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
 from brokers.domain.capabilities import Capabilities
-from brokers.domain.errors import BrokerUnavailable, OrderDenied, UnsupportedFeature
+from brokers.domain.errors import BrokerUnavailable, OrderDenied
 from brokers.domain.inputs import Price, rupees
 from brokers.domain.market import CandleSeries, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import Fill, Order, OrderEvent

@@ -21,6 +21,7 @@ from brokers.domain.inputs import day_of, moment, parse_or_deny
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import CandleSeries, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import Fill, Order, OrderEvent
+from brokers.feeds import subscriptions, ticks
 from brokers.interfaces import BrokerInterface, Clock
 from brokers.models import BrokerAccount
 
@@ -42,6 +43,10 @@ class GatewayReads(BrokerInterface):
     @abstractmethod
     def read(self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = ...) -> T:
         """Make one read within session and budget."""
+
+    @abstractmethod
+    def check_feed(self, instrument: Instrument) -> None:
+        """:raises OrderDenied: the broker's live feed does not have the instrument."""
 
     # The account
 
@@ -102,7 +107,10 @@ class GatewayReads(BrokerInterface):
     # Prices
 
     def get_quote(self, symbol: str, exchange: str | None = None) -> Quote:
-        return self.quote(self.resolve(symbol, exchange))
+        """A tick of the account's live feed that is fresh; a call only without one."""
+        instrument = self.resolve(symbol, exchange)
+        tick = ticks.store().fresh(self.account, instrument.exchange, instrument.symbol, now=self.clock.now())
+        return tick or self.quote(instrument)
 
     def quote(self, instrument: Instrument, *, urgent: bool = False) -> Quote:
         """The newest quote; ``urgent`` ones may use the reserve that orders have."""
@@ -166,6 +174,26 @@ class GatewayReads(BrokerInterface):
             gaps=gaps_in(found, length, first, end, calendar=self.calendar, exchange=instrument.exchange),
             as_of=self.clock.now(),
         )
+
+    # The live feed, which a process of its own keeps: what is wanted of it is noted here
+
+    def subscribe_live_feed(self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = "") -> bool:
+        self._require(Operation.LIVE_FEED)
+        wanted = [self.resolve(symbol, exchange) for symbol in symbols]
+        for instrument in wanted:
+            self.check_feed(instrument)
+        most = spec_of(self.account.broker).capabilities.most_fed
+        subscriptions.add(self.account, wanted, subscriber=subscriber, most=most)
+        return True
+
+    def unsubscribe_live_feed(
+        self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = ""
+    ) -> bool:
+        self._require(Operation.LIVE_FEED)
+        # Not resolved: what is not traded any more can be taken back, too.
+        given = [symbol.strip().upper() for symbol in symbols]
+        where = parse_or_deny(Exchange, exchange) if exchange else None
+        return subscriptions.remove(self.account, given, where, subscriber=subscriber) > 0
 
     # Of today's instruments and the calendar: no call
 

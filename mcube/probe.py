@@ -1,7 +1,7 @@
 """Whether a process works, asked from outside: by `up` while it starts, by a container's health check.
 
-``python -m mcube.probe url http://127.0.0.1:8000/ready``, ``... worker breeze`` or ``... beat`` ends with
-status 0 when it does, and with 1 when it does not.
+``python -m mcube.probe url http://127.0.0.1:8000/ready``, ``... worker breeze``, ``... beat`` or ``... feeds`` ends
+with status 0 when it does, and with 1 when it does not.
 """
 
 from __future__ import annotations
@@ -53,6 +53,16 @@ def beat_ticks() -> bool:
         return False
 
 
+def feeds_are_kept() -> bool:
+    """Somebody starts and watches the processes of the live feeds."""
+    from mcube import feeds
+
+    try:
+        return feeds.is_watched(settings.REDIS_URL)
+    except redis.RedisError:
+        return False
+
+
 def main(arguments: Sequence[str]) -> int:
     django.setup()
     match list(arguments):
@@ -62,8 +72,10 @@ def main(arguments: Sequence[str]) -> int:
             works = worker_answers(queue)
         case ["beat"]:
             works = beat_ticks()
+        case ["feeds"]:
+            works = feeds_are_kept()
         case _:
-            sys.stderr.write("Ask for one of: url ADDRESS, worker QUEUE, beat.\n")
+            sys.stderr.write("Ask for one of: url ADDRESS, worker QUEUE, beat, feeds.\n")
             return 2
     return 0 if works else 1
 

@@ -37,6 +37,11 @@ def beat() -> Command:
     return (python(), "-m", "celery", "-A", "mcube", "beat")
 
 
+def feeds(account: str = "") -> Command:
+    """Keeps every account's live feed, or one account's, which the first starts for each."""
+    return (python(), "manage.py", "run_feeds", *(("--account", account) if account else ()))
+
+
 def flower(*, host: str, port: int) -> Command:
     """Read-only. Its user and password come as FLOWER_BASIC_AUTH."""
     return (

@@ -166,6 +166,7 @@ def members() -> list[Process]:
     env = settings.ENV
     found = [*_queue_server(), *_simulators(), *(_worker(queue) for queue in processes.queues())]
     found.append(Process(name="beat", command=processes.beat(), is_ready=probe.beat_ticks, stage=2))
+    found.append(Process(name="feeds", command=processes.feeds(), is_ready=probe.feeds_are_kept, stage=2))
     found.append(
         Process(
             name="flower",

@@ -4,6 +4,7 @@ from brokers.models.accounts import BrokerAccount, SessionState
 from brokers.models.alerts import Alert, AlertChannel, AlertDelivery, Severity
 from brokers.models.calendar import SessionRule, SpecialDay
 from brokers.models.days import DayRecord
+from brokers.models.feeds import FeedSubscription
 from brokers.models.instruments import (
     InstrumentEdition,
     InstrumentListing,
@@ -44,6 +45,7 @@ __all__ = [
     "BrokerAccount",
     "BrokerOrder",
     "DayRecord",
+    "FeedSubscription",
     "HoldingLine",
     "HoldingSnapshot",
     "HumanDecision",

@@ -54,7 +54,7 @@ class Socket:
                 await self._send({"type": "websocket.close", "code": 1001})
 
 
-Handler = Callable[[Socket], Awaitable[None]]
+Handler = Callable[[Socket], Coroutine[Any, Any, None]]
 
 
 class Sockets:
@@ -76,15 +76,14 @@ class Sockets:
             await send({"type": "websocket.close"})
             return
         await send({"type": "websocket.accept"})
-        socket, task = Socket(receive, send, self), asyncio.current_task()
-        assert task is not None
-        self._open[socket] = task
+        socket = Socket(receive, send, self)
+        self._open[socket] = asyncio.ensure_future(handler(socket))
         try:
-            await handler(socket)
+            await self._open[socket]
         except (Closed, asyncio.CancelledError):
             pass
         finally:
-            self._open.pop(socket, None)
+            self._open.pop(socket).cancel()
             await socket.close()
 
     def steer(self, *, up: bool, silent: bool) -> int:

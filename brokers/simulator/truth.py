@@ -6,7 +6,7 @@ Tests and people hold the ledger against it. A restarted exchange reads the day'
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal

@@ -52,6 +52,7 @@ def test_the_services_run_the_commands_of_up() -> None:
         ],
         **{f"worker-{queue}": anywhere(processes.worker(queue)) for queue in processes.queues()},
         "beat": anywhere(processes.beat()),
+        "feeds": anywhere(processes.feeds()),
         "flower": anywhere(processes.flower(host="127.0.0.1", port=flower)),
         "web": anywhere(processes.web(host="127.0.0.1", port=web)),
     }

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from brokers.adapter_interface import AdapterContext
@@ -44,8 +45,10 @@ class NeoFeed(BrokerFeed):
         self._wanted: dict[_Key, Instrument] = {}
         self._sent: dict[_Key, Instrument] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._changed: asyncio.Event | None = None
-        self._acknowledged: asyncio.Future[bool] | None = None
+        self._changed = asyncio.Event()
+        #: The order feed has said something; ``_taken`` is whether it was an acknowledgement, None when it was cut.
+        self._answered = asyncio.Event()
+        self._taken: bool | None = None
         self._ending = ""
         self._stopped = False
         self._thread: threading.Thread | None = None
@@ -76,8 +79,7 @@ class NeoFeed(BrokerFeed):
     # Inside: in the loop's thread, but for _wake and _end
 
     async def _run(self) -> None:
-        self._loop, self._changed = asyncio.get_running_loop(), asyncio.Event()
-        self._acknowledged = self._loop.create_future()
+        self._loop = asyncio.get_running_loop()
         state, words = FeedState.DOWN, ""
         sockets: list[Any] = []
         try:
@@ -102,12 +104,13 @@ class NeoFeed(BrokerFeed):
         orders.on_raw = self._on_order_frame
         orders.on_disconnect = self._on_order_cut
         await asyncio.gather(market.connect(), orders.connect())
-        assert self._acknowledged is not None
         try:
-            taken = await asyncio.wait_for(self._acknowledged, ACK_SECONDS)
+            await asyncio.wait_for(self._answered.wait(), ACK_SECONDS)
         except TimeoutError:
             raise _Refused(f"Kotak's order feed did not acknowledge the session in {ACK_SECONDS:.0f} s.") from None
-        if not taken:
+        if self._taken is None:
+            raise ConnectionResetError("the order feed was cut before it said anything.")
+        if not self._taken:
             raise _Refused("Kotak's order feed does not take the session; log in again.")
         self._tell(FeedState.UP, "Kotak's feeds are up.")
         # What happened while nobody listened is not told again.
@@ -115,7 +118,6 @@ class NeoFeed(BrokerFeed):
 
     async def _keep(self, market: Any) -> None:
         """Subscribe to what is wanted, until the feed ends."""
-        assert self._changed is not None
         while not self._ending:
             self._changed.clear()
             with self._lock:
@@ -164,8 +166,9 @@ class NeoFeed(BrokerFeed):
         except ValueError:
             return
         kind = frame.get("type") if isinstance(frame, dict) else None
-        if kind == "cn" and self._acknowledged is not None and not self._acknowledged.done():
-            self._acknowledged.set_result(frame.get("ak") == "ok")
+        if kind == "cn" and not self._answered.is_set():
+            self._taken = frame.get("ak") == "ok"
+            self._answered.set()
         elif kind == "cn" and frame.get("ak") != "ok":
             self._end("Kotak's order feed took back the session.")
         elif kind in _EVENTS and not self._stopped:
@@ -173,8 +176,7 @@ class NeoFeed(BrokerFeed):
 
     def _on_order_cut(self) -> None:
         self._end("Kotak's order feed was cut.")
-        if self._acknowledged is not None and not self._acknowledged.done():
-            self._acknowledged.set_exception(ConnectionResetError("the order feed was cut before it said anything"))
+        self._answered.set()
 
     def _tell(self, state: FeedState, words: str) -> None:
         if not self._stopped:
@@ -185,9 +187,10 @@ class NeoFeed(BrokerFeed):
         self._wake()
 
     def _wake(self) -> None:
-        loop, changed = self._loop, self._changed
-        if loop is not None and changed is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(changed.set)
+        # The loop may end between the two.
+        with suppress(RuntimeError):
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._changed.set)
 
 
 class _Refused(Exception):

@@ -1,0 +1,1 @@
+"""Live feeds: who wants which ticks, where they are kept, and how one account's feed is kept whole."""

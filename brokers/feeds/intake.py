@@ -1,0 +1,59 @@
+"""What a feed tells, until it is taken: bounded, whatever comes and however slowly it is taken."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+from brokers.domain.market import Quote
+from brokers.feed_interface import FeedState
+
+#: Ticks that wait to be written. Beyond it the oldest go, but never the newest of an instrument.
+MOST_WAITING = 20_000
+
+
+class Intake:
+    """The listener of one feed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Quote] = deque(maxlen=MOST_WAITING)
+        self._newest: dict[tuple[str, str], Quote] = {}
+        self._order_waits = False
+        #: How many ticks came, and how many were not written since they came too fast.
+        self.came = 0
+        self.dropped = 0
+        self.is_up = False
+        #: Why the feed ended; empty while it has not.
+        self.ending = ""
+        self.was_refused = False
+
+    def on_tick(self, tick: Quote) -> None:
+        with self._lock:
+            self.came += 1
+            self.dropped += len(self._waiting) == MOST_WAITING
+            self._waiting.append(tick)
+            self._newest[tick.exchange, tick.symbol] = tick
+
+    def on_order(self) -> None:
+        self._order_waits = True
+
+    def on_state(self, state: FeedState, words: str) -> None:
+        if state is FeedState.UP:
+            self.is_up = True
+        else:
+            self.was_refused = state is FeedState.REFUSED
+            self.ending = words
+
+    def take(self) -> tuple[list[Quote], list[Quote]]:
+        """Everything that waits, in order, and the newest of each instrument among it."""
+        with self._lock:
+            ticks, newest = list(self._waiting), list(self._newest.values())
+            self._waiting.clear()
+            self._newest.clear()
+        return ticks, newest
+
+    def take_order(self) -> bool:
+        """Whether an order event came since the last time."""
+        waits, self._order_waits = self._order_waits, False
+        return waits
