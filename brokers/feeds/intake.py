@@ -17,7 +17,8 @@ class Intake:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: deque[Quote] = deque(maxlen=MOST_WAITING)
+        self._most = MOST_WAITING
+        self._waiting: deque[Quote] = deque(maxlen=self._most)
         self._newest: dict[tuple[str, str], Quote] = {}
         self._order_waits = False
         #: How many ticks came, and how many were not written since they came too fast.
@@ -31,7 +32,7 @@ class Intake:
     def on_tick(self, tick: Quote) -> None:
         with self._lock:
             self.came += 1
-            self.dropped += len(self._waiting) == MOST_WAITING
+            self.dropped += len(self._waiting) == self._most
             self._waiting.append(tick)
             self._newest[tick.exchange, tick.symbol] = tick
 

@@ -100,10 +100,10 @@ class NeoFeed(BrokerFeed):
 
     async def _open(self, market: Any, orders: Any) -> None:
         market.on_message = self._on_market
-        market.on_disconnect = lambda: self._end("Kotak's market feed was cut.")
         orders.on_raw = self._on_order_frame
-        orders.on_disconnect = self._on_order_cut
         await asyncio.gather(market.connect(), orders.connect())
+        sdk.when_over(market, lambda: self._end("Kotak's market feed was cut."))
+        sdk.when_over(orders, self._on_order_cut)
         try:
             await asyncio.wait_for(self._answered.wait(), ACK_SECONDS)
         except TimeoutError:

@@ -1,0 +1,356 @@
+"""One account's feed is kept whole: it follows wishes and sessions, mends itself, and its ticks are where they are looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from brokers.clock import IST, SimulatedClock, configured_clock
+from brokers.domain.enums import Exchange
+from brokers.domain.errors import InvalidSymbol, OrderDenied, UnsupportedFeature
+from brokers.factory import BrokerFactory
+from brokers.feed_interface import FeedState
+from brokers.feeds import intake, keeping, subscriptions, ticks
+from brokers.feeds.keeping import FeedKeeper
+from brokers.feeds.ticks import TickStore
+from brokers.gateway import BrokerGateway
+from brokers.models import Alert, BrokerAccount, FeedSubscription, SessionState
+from tests.support import scripted_broker
+from tests.support.scripted_broker import CALL, OPEN_MARKET, SHARE, ScriptedAdapter
+from tests.support.scripted_feed import FeedMaker, ScriptedFeed
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BROKER = "kotakneo"
+
+
+@dataclass
+class HandClock:
+    """The installation's clock, whose monotonic seconds a test moves."""
+
+    market: SimulatedClock
+    seconds: float = 1000.0
+
+    def now(self) -> datetime:
+        return self.market.now()
+
+    real_now = now
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Bench:
+    """An account, its gateway, and the keeper of its feed."""
+
+    account: BrokerAccount
+    gateway: BrokerGateway
+    adapter: ScriptedAdapter
+    clock: HandClock
+    store: TickStore
+    maker: FeedMaker = field(default_factory=FeedMaker)
+    reads: list[str] = field(default_factory=list)
+    queue_is_up: bool = True
+
+    def keeper(self) -> FeedKeeper:
+        return FeedKeeper(
+            self.account, clock=self.clock, store=self.store, make_adapter=self.maker, ask_for_read=self.ask_for_read
+        )
+
+    def ask_for_read(self, account: BrokerAccount) -> bool:
+        if self.queue_is_up:
+            self.reads.append(str(account))
+        return self.queue_is_up
+
+    @property
+    def feed(self) -> ScriptedFeed:
+        return self.maker.feeds[-1]
+
+    def later(self, keeper: FeedKeeper, seconds: float) -> None:
+        self.clock.seconds += seconds
+        keeper.look()
+        keeper.pump()
+
+    def tick(self, symbol: str, price: str, exchange: str = "NSE") -> None:
+        self.feed.tick(symbol, price, at=self.clock.now(), exchange=exchange)
+
+
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[Bench]:
+    forget = ticks.store.cache_clear
+    account, adapter = scripted_broker.install(BROKER)
+    adapter.check_feed = lambda instrument: None  # type: ignore[method-assign]
+    market = configured_clock()
+    assert isinstance(market, SimulatedClock)
+    yield Bench(
+        account=account,
+        gateway=BrokerFactory.get_broker(BROKER),
+        adapter=adapter,
+        clock=HandClock(market),
+        store=TickStore(redis_url),
+    )
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(*client.scan_iter("mcube:ticks:*"), *client.scan_iter("mcube:feed:*"), "mcube:feeds")
+    forget()
+
+
+def test_wishes_are_rows_shared_by_subscribers_and_outlive_the_keeper(bench: Bench) -> None:
+    assert bench.gateway.subscribe_live_feed([SHARE, CALL], subscriber="strangle")
+    assert bench.gateway.subscribe_live_feed([SHARE], subscriber="pairs")
+    assert bench.gateway.subscribe_live_feed([SHARE], subscriber="pairs")
+    keeper = bench.keeper()
+    keeper.look()
+    assert bench.feed.carried == {SHARE, CALL}
+    keeper.close()
+    assert bench.feed.stopped
+    again = bench.keeper()
+    again.look()
+    assert bench.feed.carried == {SHARE, CALL}
+    assert bench.gateway.unsubscribe_live_feed([SHARE, CALL], subscriber="strangle")
+    again.look()
+    assert bench.feed.carried == {SHARE}
+    assert bench.gateway.unsubscribe_live_feed([SHARE], subscriber="pairs")
+    assert not bench.gateway.unsubscribe_live_feed([SHARE], subscriber="pairs")
+    again.look()
+    assert bench.feed.carried == set()
+    assert len(bench.maker.feeds) == 2
+
+
+def test_an_unknown_symbol_is_refused_in_words_and_none_is_noted(bench: Bench) -> None:
+    with pytest.raises(InvalidSymbol, match="NOSUCH"):
+        bench.gateway.subscribe_live_feed([SHARE, "NOSUCH"])
+    assert not FeedSubscription.objects.exists()
+
+
+def test_a_feed_carries_no_more_than_the_broker_takes(bench: Bench) -> None:
+    resolved = [bench.gateway.resolve(symbol) for symbol in (SHARE, CALL)]
+    subscriptions.add(bench.account, resolved[:1], subscriber="", most=1)
+    subscriptions.add(bench.account, resolved[:1], subscriber="another", most=1)
+    with pytest.raises(OrderDenied, match="1 instruments at most"):
+        subscriptions.add(bench.account, resolved, subscriber="", most=1)
+    assert FeedSubscription.objects.count() == 2
+
+
+def test_wishes_for_expired_contracts_are_dropped(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE, CALL])
+    subscriptions.forget_expired(bench.account, OPEN_MARKET.date() + timedelta(days=60))
+    assert [row.symbol for row in FeedSubscription.objects.all()] == [SHARE]
+
+
+def test_a_broker_without_a_feed_says_so(bench: Bench) -> None:
+    _, adapter = scripted_broker.install("breeze")
+    if adapter.capabilities.most_fed:
+        pytest.skip("it has one")
+    with pytest.raises(UnsupportedFeature, match="live feed"):
+        BrokerFactory.get_broker("breeze").subscribe_live_feed([SHARE])
+
+
+def test_ticks_are_a_stream_and_the_newest_serves_a_quote(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    fetch = bench.adapter.fetch_quote
+    monkeypatch.setattr(bench.adapter, "fetch_quote", lambda each: asked.append(each.symbol) or fetch(each))
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    for price in ("1400.05", "1400.10"):
+        bench.tick(SHARE, price)
+    keeper.pump()
+    stream = bench.store.read(bench.account, Exchange.NSE, SHARE)
+    assert [str(tick.last_price) for _, tick in stream] == ["1400.05", "1400.10"]
+    assert bench.store.read(bench.account, Exchange.NSE, SHARE, after=stream[0][0]) == stream[1:]
+    quote = bench.gateway.get_quote(SHARE)
+    assert (str(quote.last_price), asked) == ("1400.10", [])
+    # Once it is old the broker is asked.
+    bench.clock.market.set(bench.clock.now() + timedelta(seconds=3))
+    assert bench.gateway.get_quote(SHARE).last_price == bench.adapter.price
+    assert asked == [SHARE]
+
+
+def test_a_stream_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ticks, "STREAM_LENGTH", 100)
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    for number in range(1000):
+        bench.tick(SHARE, f"{1000 + number}")
+    keeper.pump()
+    kept = bench.store.read(bench.account, Exchange.NSE, SHARE)
+    # Redis cuts whole nodes of a hundred entries.
+    assert 100 <= len(kept) <= 250
+    assert str(kept[-1][1].last_price) == "1999"
+
+
+def test_too_many_ticks_lose_the_oldest_and_never_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "MOST_WAITING", 10)
+    taken = intake.Intake()
+    feed = ScriptedFeed(grant=None)  # type: ignore[arg-type]
+    feed.start(taken)
+    feed.tick("QUIET", "1", at=OPEN_MARKET)
+    for number in range(20):
+        feed.tick("BUSY", f"{100 + number}", at=OPEN_MARKET)
+    waiting, newest = taken.take()
+    assert [str(tick.last_price) for tick in waiting] == [f"{110 + number}" for number in range(10)]
+    assert {tick.symbol: str(tick.last_price) for tick in newest} == {"QUIET": "1", "BUSY": "119"}
+    assert (taken.came, taken.dropped) == (21, 11)
+    assert taken.take() == ([], [])
+
+
+def test_order_events_are_one_read_a_second_and_wait_for_the_queue(bench: Bench) -> None:
+    keeper = bench.keeper()
+    keeper.look()
+    for _ in range(5):
+        bench.feed.listener.on_order()
+    keeper.pump()
+    bench.feed.listener.on_order()
+    keeper.pump()
+    assert len(bench.reads) == 1
+    bench.later(keeper, 1.0)
+    assert len(bench.reads) == 2
+    bench.queue_is_up = False
+    bench.feed.listener.on_order()
+    bench.later(keeper, 1.0)
+    bench.queue_is_up = True
+    bench.later(keeper, 1.0)
+    assert len(bench.reads) == 3
+
+
+def test_after_a_cut_the_feed_is_whole_again_within_ten_seconds(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    # Thirty seconds in which every new feed is cut.
+    for _ in range(30):
+        bench.feed.listener.on_state(FeedState.DOWN, "It was cut.")
+        bench.later(keeper, 1.0)
+    tried = len(bench.maker.feeds)
+    assert 5 <= tried <= 15, "neither given up nor tried without a pause"
+    began = bench.clock.seconds
+    while bench.feed.stopped:
+        bench.later(keeper, 1.0)
+    assert bench.clock.seconds - began < 10
+    bench.feed.up()
+    bench.later(keeper, keeping.CONNECT_SECONDS - 20)
+    assert not bench.feed.stopped
+    assert bench.feed.carried == {SHARE}
+
+
+def test_a_new_session_is_a_new_feed_at_once(bench: Bench) -> None:
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    SessionState.objects.filter(account=bench.account).update(version=2)
+    keeper.look()
+    assert len(bench.maker.feeds) == 2
+    assert bench.maker.feeds[0].stopped
+
+
+def test_without_a_session_there_is_no_feed_and_nobody_logs_in(bench: Bench) -> None:
+    keeper = bench.keeper()
+    keeper.look()
+    SessionState.objects.filter(account=bench.account).update(status=SessionState.Status.EXPIRED)
+    logins = bench.adapter.reads.count("login")
+    keeper.look()
+    bench.later(keeper, 60)
+    assert bench.feed.stopped
+    assert len(bench.maker.feeds) == 1
+    assert bench.adapter.reads.count("login") == logins
+    assert "no session" in bench.store.life(bench.account)["words"]
+
+
+def test_a_feed_that_stalls_while_the_market_is_open_is_built_anew(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    bench.tick(SHARE, "1400")
+    keeper.pump()
+    bench.later(keeper, keeping.STALL_SECONDS - 1)
+    assert len(bench.maker.feeds) == 1
+    bench.later(keeper, 1)
+    assert len(bench.maker.feeds) == 2
+    # One that did not help is waited for twice as long.
+    bench.feed.up()
+    bench.later(keeper, keeping.STALL_SECONDS + 1)
+    assert len(bench.maker.feeds) == 2
+    bench.later(keeper, keeping.STALL_SECONDS)
+    assert len(bench.maker.feeds) == 3
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime(2026, 11, 23, 20, 0, tzinfo=IST), datetime(2026, 11, 22, 11, 0, tzinfo=IST)]
+)
+def test_silence_outside_of_trading_is_no_stall(bench: Bench, moment: datetime) -> None:
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    bench.clock.market.set(moment)
+    SessionState.objects.filter(account=bench.account).update(expires_at=moment + timedelta(hours=3))
+    keeper.look()
+    built = len(bench.maker.feeds)
+    bench.feed.up()
+    bench.later(keeper, 600)
+    assert len(bench.maker.feeds) == built
+
+
+def test_a_feed_that_does_not_come_up_is_given_up(bench: Bench) -> None:
+    keeper = bench.keeper()
+    keeper.look()
+    bench.later(keeper, keeping.CONNECT_SECONDS + 1)
+    bench.later(keeper, 1)
+    assert len(bench.maker.feeds) == 2
+
+
+def test_a_refused_login_is_told_and_taken_back(bench: Bench) -> None:
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.listener.on_state(FeedState.REFUSED, "The feed does not take the session.")
+    bench.later(keeper, 1)
+    alert = Alert.objects.get(kind="feed_refused")
+    assert "does not take the session" in alert.happened
+    # Not tried at once: a refusal seldom mends itself in a second.
+    assert len(bench.maker.feeds) == 1
+    bench.later(keeper, keeping.REFUSED_FIRST_PAUSE)
+    bench.feed.up()
+    bench.later(keeper, 1)
+    alert.refresh_from_db()
+    assert alert.acknowledged_at is not None
+
+
+def test_one_process_keeps_an_accounts_feed(bench: Bench) -> None:
+    first, second = bench.keeper(), bench.keeper()
+    first.look()
+    second.look()
+    assert len(bench.maker.feeds) == 1
+    first.close()
+    second.look()
+    assert len(bench.maker.feeds) == 2
+
+
+def test_what_the_broker_does_not_have_is_passed_over(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE, CALL])
+    bench.maker.lacks.add(CALL)
+    keeper = bench.keeper()
+    keeper.look()
+    assert bench.feed.carried == {SHARE}
+    bench.feed.up()
+    bench.tick(SHARE, "1400")
+    bench.maker.lacks.clear()
+    for _ in range(3):
+        bench.later(keeper, keeping.UNKNOWN_EVERY_SECONDS / 3)
+        bench.tick(SHARE, "1400")
+    assert bench.feed.carried == {SHARE, CALL}
+
+
+def test_without_redis_a_quote_costs_a_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody: Any = TickStore("redis://127.0.0.1:1/0")
+    monkeypatch.setattr(ticks, "store", lambda: nobody)
+    assert bench.gateway.get_quote(SHARE).last_price == bench.adapter.price
