@@ -92,13 +92,13 @@ def _adjust(children: dict[str, _Child], wanted: list[str]) -> None:
         child.handle.terminate()
         _end(child)
     for account in wanted:
-        child = children.get(account)
-        if child is None:
+        found = children.get(account)
+        if found is None:
             children[account] = _Child(handle=_start(account), started=now)
-        elif child.handle.poll() is not None and now - child.started >= child.backoff:
-            log.warning("The process of the live feed of %s ended (%s).", account, child.handle.returncode)
-            lasted = now - child.started >= LAST_BACKOFF
-            backoff = FIRST_BACKOFF if lasted else min(2 * child.backoff, LAST_BACKOFF)
+        elif found.handle.poll() is not None and now - found.started >= found.backoff:
+            log.warning("The process of the live feed of %s ended (%s).", account, found.handle.returncode)
+            lasted = now - found.started >= LAST_BACKOFF
+            backoff = FIRST_BACKOFF if lasted else min(2 * found.backoff, LAST_BACKOFF)
             children[account] = _Child(handle=_start(account), started=now, backoff=backoff)
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import redis
 from django.conf import settings
@@ -83,10 +83,10 @@ class TickStore:
 
     def tell(self, account: BrokerAccount, **signs: str | int | float) -> None:
         """Show how the account's feed stands, for a short while."""
-        key = _life(account)
+        key, fields = _life(account), cast("Mapping[Any, Any]", signs)
         with self._redis.pipeline() as batch:
             batch.delete(key)
-            batch.hset(key, mapping=dict(signs))
+            batch.hset(key, mapping=fields)
             batch.expire(key, LIFE_SECONDS)
             batch.execute()
 

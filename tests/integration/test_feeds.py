@@ -13,6 +13,8 @@ import redis
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.domain.enums import Exchange
 from brokers.domain.errors import InvalidSymbol, OrderDenied, UnsupportedFeature
+from brokers.domain.instruments import Instrument
+from brokers.domain.market import Quote
 from brokers.factory import BrokerFactory
 from brokers.feed_interface import FeedState
 from brokers.feeds import intake, keeping, subscriptions, ticks
@@ -154,7 +156,12 @@ def test_a_broker_without_a_feed_says_so(bench: Bench) -> None:
 def test_ticks_are_a_stream_and_the_newest_serves_a_quote(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     fetch = bench.adapter.fetch_quote
-    monkeypatch.setattr(bench.adapter, "fetch_quote", lambda each: asked.append(each.symbol) or fetch(each))
+
+    def fetch_and_note(instrument: Instrument) -> Quote:
+        asked.append(instrument.symbol)
+        return fetch(instrument)
+
+    monkeypatch.setattr(bench.adapter, "fetch_quote", fetch_and_note)
     bench.gateway.subscribe_live_feed([SHARE])
     keeper = bench.keeper()
     keeper.look()

@@ -17,7 +17,6 @@ from typing import Any
 from brokers.adapter_interface import AdapterContext
 from brokers.adapters.kotakneo import building, parsing_feed, sdk
 from brokers.domain.enums import InstrumentKind
-from brokers.domain.errors import NotSent
 from brokers.domain.instruments import Instrument
 from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
 
@@ -92,7 +91,7 @@ class NeoFeed(BrokerFeed):
             state, words = FeedState.REFUSED, "Kotak's market feed does not take the session; log in again."
         except _Refused as error:
             state, words = FeedState.REFUSED, str(error)
-        except (*sdk.feed_errors(), NotSent, OSError, TimeoutError) as error:
+        except sdk.feed_errors() as error:
             words = f"Kotak's feeds cannot be reached: {error}"
         finally:
             await asyncio.gather(*(socket.close() for socket in sockets), return_exceptions=True)

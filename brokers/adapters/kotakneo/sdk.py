@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from brokers.domain.errors import NotSent
+
 if TYPE_CHECKING:
     from brokers.adapter_interface import AdapterContext
     from brokers.wire import Wire
@@ -123,11 +125,11 @@ def feed_refusals() -> tuple[type[Exception], ...]:
 
 
 def feed_errors() -> tuple[type[Exception], ...]:
-    """What a feed raises when it cannot be reached or is cut."""
+    """What a feed raises when it cannot be reached or is cut, or may not be."""
     from neo_api_client.websocket.feed.exceptions import SFeedWebSocketError
     from neo_api_client.websocket.orderfeed.exceptions import OrderFeedWebSocketError
 
-    return (SFeedWebSocketError, OrderFeedWebSocketError)
+    return (SFeedWebSocketError, OrderFeedWebSocketError, NotSent, OSError)
 
 
 class _Nowhere:
@@ -140,9 +142,10 @@ def _guard_sockets() -> None:
     from neo_api_client.websocket.feed import client as market
     from neo_api_client.websocket.orderfeed import client as orders
 
-    library: Any = market.websockets
+    modules: tuple[Any, ...] = (market, orders)
+    library = modules[0].websockets
 
-    class Connect(library.connect):  # type: ignore[misc]
+    class Connect(library.connect):  # type: ignore[misc,name-defined]
         def __init__(self, uri: str, **options: Any) -> None:
             super().__init__(uri, proxy=None, open_timeout=_OPEN_SECONDS, close_timeout=1, **options)
 
@@ -150,7 +153,8 @@ def _guard_sockets() -> None:
             return exc
 
     guarded = SimpleNamespace(connect=Connect, exceptions=library.exceptions)
-    market.websockets = orders.websockets = guarded
+    for module in modules:
+        module.websockets = guarded
 
 
 def _pin_loggers(package: str) -> None:

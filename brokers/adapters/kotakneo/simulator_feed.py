@@ -106,11 +106,14 @@ class Feeds:
         said = HANDSHAKE.fullmatch(await socket.text())
         token, sid = (said["token"], said["sid"]) if said else ("", "")
         account = self._logins.account(token)
-        if account is None or not self._logins.holds(account, {"auth": token, "sid": sid}, "trade"):
+        if account and not self._logins.holds(account, {"auth": token, "sid": sid}, "trade"):
+            account = None
+        if account is None:
             refusal = {"ak": "nk", "type": "cn", "task": "cn", "msg": "Authentication Failed"}
             await socket.send(json.dumps(refusal))
             # Silent from here on, and open.
             await _ignore(socket)
+            return
         await socket.send(json.dumps({"ak": "ok", "type": "cn", "task": "cn", "msg": "connected"}))
         queue: asyncio.Queue[str] = asyncio.Queue()
         self._events[queue] = account.key
