@@ -15,6 +15,7 @@ from brokers.domain.errors import BrokerError, UnsupportedFeature
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.feed_interface import BrokerFeed, FeedState
+from brokers.wire import Wire
 from tests.contract.world import Trader
 
 #: Longer than anything here takes; how long a feed may take to be whole again is told by its test.
@@ -193,11 +194,9 @@ def test_an_order_event_leads_to_a_read(feeds: Feeds, trader: Trader) -> None:
     listener.until(lambda: listener.orders > seen)
 
 
-def test_a_feed_leads_nowhere_but_to_the_brokers_hosts(feeds: Feeds, trader: Trader) -> None:
+def test_a_feed_leads_nowhere_but_to_the_hosts_of_the_wire(feeds: Feeds, trader: Trader) -> None:
     adapter, grant = trader.log_in()
-    elsewhere = {
-        name: value.replace("127.0.0.1", "127.0.0.2") if value.startswith("http") else value
-        for name, value in grant.details.items()
-    }
-    _, listener = feeds.start_with(adapter.make_feed(replace(grant, details=elsewhere)), trader.share)
+    wire = Wire(clock=trader.clock, allowed_hosts=frozenset({"127.0.0.2"}))
+    elsewhere = type(adapter)(replace(adapter.context, wire=wire))
+    _, listener = feeds.start_with(elsewhere.make_feed(grant), trader.share)
     assert "allow-list" in listener.until_state(FeedState.DOWN)

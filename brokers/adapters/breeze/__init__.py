@@ -45,7 +45,10 @@ SPEC = AdapterSpec(
             *(Operation.SEGMENT_MARGINS, Operation.MARGIN_REQUIRED, Operation.HOLDINGS, Operation.DEMAT_HOLDINGS),
             *(Operation.ORDER_HISTORY, Operation.ORDERS_BETWEEN, Operation.TRADES_BETWEEN),
             *(Operation.DEPTH, Operation.YEAR_RANGE, Operation.OPTION_CHAIN, Operation.CANDLES),
+            *(Operation.LIVE_FEED, Operation.ORDER_FEED),  # sockets of rates and of order notifications
         },
+        # "Maximum 2000 subscriptions" is stated for one account by none of these; what is asked for at once is kept small.
+        most_fed=2000,
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),
         calls_per_day=5000,

@@ -21,6 +21,7 @@ from brokers.adapters.breeze import (
     session,
     tables,
 )
+from brokers.adapters.breeze.feed import BreezeFeed
 from brokers.adapters.breeze.sdk import Client
 from brokers.clock import trading_day
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
@@ -29,6 +30,7 @@ from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired, Un
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
+from brokers.feed_interface import BrokerFeed
 
 log = logging.getLogger("brokers.breeze")
 
@@ -63,6 +65,16 @@ class BreezeAPI(BrokerAdapter):
         self._client = None
         self._fills = {}
         self.context.wire.close()
+
+    # Feeds
+
+    def make_feed(self, grant: SessionGrant) -> BrokerFeed:
+        client = self._new_client()
+        session.resume(client, grant)
+        return BreezeFeed(self.context, client)
+
+    def check_feed(self, instrument: Instrument) -> None:
+        building.feed_token(instrument)
 
     # Reads
 

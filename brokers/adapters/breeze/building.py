@@ -62,6 +62,14 @@ def identifiers(instrument: Instrument) -> Mapping[str, str]:
     return found
 
 
+def feed_token(instrument: Instrument) -> str:
+    """What the rate feed calls the instrument's quotes, e.g. ``4.1!2885``; an index has a name for a token.
+
+    :raises InvalidSymbol: Breeze's master of the day does not have it.
+    """
+    return f"{tables.FEED_EXCHANGES[instrument.exchange]}.1!{identifiers(instrument)['token']}"
+
+
 def contract(instrument: Instrument) -> dict[str, str]:
     """The arguments that name an instrument in an order or a quote.
 

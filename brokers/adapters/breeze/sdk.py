@@ -238,6 +238,19 @@ class Client:
             raise ValueError(f"HTTP {reply.status}")
         return reply.body
 
+    def rate_socket(self, act: Callable[[object], None], over: Callable[[], None]) -> FeedSocket:
+        """A connected socket for prices; ``act`` is given each ``stock`` event, ``over`` is called at its end.
+
+        :raises FeedRefused: the session is not taken.
+        :raises FeedCut: no connection came about.
+        :raises HostRefused: the wire may not reach the address.
+        """
+        return FeedSocket(self._module, self._sdk, self._wire, "LIVE_STREAM_URL", {"stock": act}, over)
+
+    def order_socket(self, act: Callable[[object], None], over: Callable[[], None]) -> FeedSocket:
+        """A connected socket for order events, otherwise as :meth:`rate_socket`."""
+        return FeedSocket(self._module, self._sdk, self._wire, "LIVE_FEEDS_URL", {"order": act}, over)
+
     def _observe(self, act: Callable[[], object]) -> Reply:
         with self._open_call() as trace:
             seen = len(trace.records)
@@ -266,6 +279,74 @@ class Client:
             return
         with self._wire.call() as opened:
             yield opened
+
+
+class FeedRefused(Exception):
+    """The feed does not take the session."""
+
+
+class FeedCut(Exception):
+    """The feed's connection is gone, or none came about."""
+
+
+class FeedSocket:
+    """One of the SDK's sockets, which handles messages one after another and never reconnects."""
+
+    def __init__(
+        self,
+        module: Any,
+        sdk: Any,
+        wire: Wire,
+        address: str,
+        acts: Mapping[str, Callable[[object], None]],
+        over: Callable[[], None],
+    ) -> None:
+        url = wire.address(getattr(module.config, address))
+        refusals: list[object] = []
+        self._handler = module.SocketEventBreeze("/", sdk)
+        self._handler.sio = client = _feed_client(module.socketio)
+        for event, act in acts.items():
+            client.on(event, act)
+        client.on("connect_error", refusals.append)
+        client.on("disconnect", lambda *_: over())
+        try:
+            self._handler.connect(url)
+        except Exception as error:
+            self.close()
+            # What the server says of itself is a mapping; the library's own words of the network are text.
+            if any(isinstance(each, Mapping) for each in refusals):
+                raise FeedRefused from error
+            raise FeedCut(str(error)) from error
+
+    def emit(self, event: str, tokens: list[str]) -> None:
+        """:raises FeedCut: the connection is gone."""
+        try:
+            self._handler.sio.emit(event, tokens)
+        except Exception as error:
+            raise FeedCut(str(error)) from error
+
+    def close(self) -> None:
+        """The SDK's own ``ws_disconnect`` leaves the connection open, and the library the socket that a server closed."""
+        client = self._handler.sio
+        client.disconnect()
+        if client.eio.ws is not None:
+            client.eio.ws.shutdown()
+
+
+def _feed_client(socketio: Any) -> Any:
+    """A client of the library that follows no redirect and uses no proxy, which would lead past the allowed hosts."""
+
+    class Engine(socketio.client.engineio.Client):  # type: ignore[misc,name-defined]
+        def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+            # Otherwise each message gets a thread of its own, and they overtake one another.
+            return super()._trigger_event(event, *args, **{**options, "run_async": False})
+
+    class Connection(socketio.Client):  # type: ignore[misc,name-defined]
+        def _engineio_client_class(self) -> Any:
+            return Engine
+
+    options = {"redirect_limit": 0, "http_no_proxy": ["*"]}
+    return Connection(reconnection=False, handle_sigint=False, websocket_extra_options=options)
 
 
 class _SDKRaised(Exception):

@@ -22,6 +22,7 @@ import httpx
 from brokers.adapters.breeze import simulator_market as market
 from brokers.adapters.breeze import simulator_replies as replies
 from brokers.adapters.breeze import simulator_rows as rows
+from brokers.adapters.breeze.simulator_feed import Feeds
 from brokers.adapters.breeze.simulator_margins import calculate
 from brokers.adapters.breeze.simulator_master import Names, read_contracts, security_master
 from brokers.adapters.breeze.simulator_orders import BadField, change_of, day_of, exchange_of, ticket_of
@@ -33,7 +34,6 @@ from brokers.simulator.exchange import SimulatedExchange
 from brokers.simulator.faults import Fault, Kind
 from brokers.simulator.http import App, Reply, Request, face_app
 from brokers.simulator.rules import BrokerRules
-from brokers.simulator.sockets import Sockets
 
 __all__ = ["create_face", "play_person", "read_contracts"]
 
@@ -66,7 +66,7 @@ class BreezeFace:
 
     def __init__(self, exchange: SimulatedExchange) -> None:
         self._exchange = exchange
-        self.sockets = Sockets({})
+        self.sockets = Feeds(exchange, lambda account: self._current_tokens(account)[1]).sockets
         self._names = Names.read(exchange.master_dir)
         self._master: tuple[object, bytes] | None = None
         self._handlers: dict[str, Callable[[SimulatedAccount, Mapping[str, Any]], Reply]] = {

@@ -115,6 +115,9 @@ EXCHANGES = (Exchange.NSE, Exchange.BSE, Exchange.NFO, Exchange.BFO)
 #: Segment whose margin is the account's: strategies trade derivatives, and NOTES.md says why.
 MARGIN_EXCHANGE = Exchange.NFO
 
+#: The first digit of a token of the rate feed (SDK 1.0.69, read 2026-11-28).
+FEED_EXCHANGES = {Exchange.NSE: "4", Exchange.NFO: "4", Exchange.BSE: "1", Exchange.BFO: "8"}
+
 #: stock_code of an index -> the exchange's name of the underlying. SecurityMaster of 2026-07-30 against NSE's and
 #: BSE's contract symbols.
 INDEX_UNDERLYINGS = {

@@ -1,0 +1,126 @@
+"""Breeze's rate feed and its order feed as one, over the SDK's own sockets (1.0.69, read and tried 2026-11-28).
+
+The SDK starts a thread for every message, and after one failed try to reconnect it refuses to subscribe for good; here
+messages come in order, and a cut is the end of the feed. Order events are hints: their fields are shifted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+from brokers.adapter_interface import AdapterContext
+from brokers.adapters.breeze import building, parsing_feed
+from brokers.adapters.breeze.sdk import Client, FeedCut, FeedRefused, FeedSocket
+from brokers.domain.errors import NotSent, UnreadableReply
+from brokers.domain.instruments import Instrument
+from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
+
+log = logging.getLogger("brokers.breeze.feed")
+
+STOP_SECONDS = 5.0
+#: Tokens in one message of a subscription.
+TOKENS_A_MESSAGE = 500
+
+
+class BreezeFeed(BrokerFeed):
+    """One thread that opens two sockets and subscribes; what comes is handled in the sockets' threads."""
+
+    def __init__(self, context: AdapterContext, client: Client) -> None:
+        self._context = context
+        self._client = client
+        self._lock = threading.Lock()
+        self._wanted: dict[str, Instrument] = {}
+        self._sent: dict[str, Instrument] = {}
+        self._changed = threading.Event()
+        self._ending = ""
+        self._stopped = False
+        self._thread: threading.Thread | None = None
+
+    def start(self, listener: FeedListener) -> None:
+        self._listener = listener
+        self._thread = threading.Thread(target=self._run, name=f"feed-{self._context.account}", daemon=True)
+        self._thread.start()
+
+    def subscribe(self, instruments: Sequence[Instrument]) -> None:
+        with self._lock:
+            self._wanted |= {building.feed_token(each): each for each in instruments}
+        self._changed.set()
+
+    def unsubscribe(self, instruments: Sequence[Instrument]) -> None:
+        with self._lock:
+            for each in instruments:
+                self._wanted.pop(building.feed_token(each), None)
+        self._changed.set()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._end("stopped")
+        if self._thread is not None:
+            self._thread.join(STOP_SECONDS)
+
+    # Inside
+
+    def _run(self) -> None:
+        state, words = FeedState.DOWN, ""
+        sockets: list[FeedSocket] = []
+        try:
+            rates = self._client.rate_socket(self._on_rates, lambda: self._end("Breeze's rate feed was cut."))
+            sockets.append(rates)
+            sockets.append(self._client.order_socket(self._on_order, lambda: self._end("Breeze's order feed was cut.")))
+            self._tell(FeedState.UP, "Breeze's feeds are up.")
+            # What happened while nobody listened is not told again.
+            self._listener.on_order()
+            self._keep(rates)
+            words = self._ending
+        except FeedRefused:
+            state, words = FeedState.REFUSED, "Breeze's feed does not take the session; log in again."
+        except (FeedCut, NotSent) as error:
+            words = f"Breeze's feeds cannot be reached: {error}"
+        finally:
+            for socket in sockets:
+                socket.close()
+            self._tell(state, words or "Breeze's feeds ended.")
+
+    def _keep(self, rates: FeedSocket) -> None:
+        """Subscribe to what is wanted, until the feed ends."""
+        while not self._ending:
+            self._changed.clear()
+            with self._lock:
+                wanted = dict(self._wanted)
+            gone = [token for token in self._sent if token not in wanted]
+            new = [token for token in wanted if token not in self._sent]
+            # Before they are sent, since ticks may come before the next line is run.
+            self._sent |= {token: wanted[token] for token in new}
+            for event, tokens in (("leave", gone), ("join", new)):
+                for start in range(0, len(tokens), TOKENS_A_MESSAGE):
+                    rates.emit(event, tokens[start : start + TOKENS_A_MESSAGE])
+            for token in gone:
+                self._sent.pop(token, None)
+            if not self._ending:
+                self._changed.wait()
+
+    def _on_rates(self, row: object) -> None:
+        instrument = self._sent.get(parsing_feed.token(row))
+        if instrument is None or self._stopped or not isinstance(row, list):
+            return
+        try:
+            tick = parsing_feed.quote(row, instrument, as_of=self._context.clock.now())
+        except UnreadableReply as error:
+            log.warning("%s", error)
+            return
+        if tick:
+            self._listener.on_tick(tick)
+
+    def _on_order(self, _: object) -> None:
+        if not self._stopped:
+            self._listener.on_order()
+
+    def _tell(self, state: FeedState, words: str) -> None:
+        if not self._stopped:
+            self._listener.on_state(state, words)
+
+    def _end(self, words: str) -> None:
+        self._ending = self._ending or words
+        self._changed.set()
