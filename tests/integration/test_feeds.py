@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import redis
 
+from brokers import reads
 from brokers.clock import IST, SimulatedClock, configured_clock
+from brokers.discovery import spec_of
+from brokers.domain.capabilities import BASIC_OPERATIONS
 from brokers.domain.enums import Exchange
 from brokers.domain.errors import InvalidSymbol, OrderDenied, UnsupportedFeature
 from brokers.domain.instruments import Instrument
@@ -145,12 +148,13 @@ def test_wishes_for_expired_contracts_are_dropped(bench: Bench) -> None:
     assert [row.symbol for row in FeedSubscription.objects.all()] == [SHARE]
 
 
-def test_a_broker_without_a_feed_says_so(bench: Bench) -> None:
-    _, adapter = scripted_broker.install("breeze")
-    if adapter.capabilities.most_fed:
-        pytest.skip("it has one")
+def test_a_broker_without_a_feed_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(BROKER)
+    without = replace(spec, capabilities=replace(spec.capabilities, operations=BASIC_OPERATIONS))
+    monkeypatch.setattr(reads, "spec_of", lambda broker: without)
     with pytest.raises(UnsupportedFeature, match="live feed"):
-        BrokerFactory.get_broker("breeze").subscribe_live_feed([SHARE])
+        bench.gateway.subscribe_live_feed([SHARE])
+    assert not FeedSubscription.objects.exists()
 
 
 def test_ticks_are_a_stream_and_the_newest_serves_a_quote(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

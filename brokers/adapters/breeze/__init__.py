@@ -47,7 +47,7 @@ SPEC = AdapterSpec(
             *(Operation.DEPTH, Operation.YEAR_RANGE, Operation.OPTION_CHAIN, Operation.CANDLES),
             *(Operation.LIVE_FEED, Operation.ORDER_FEED),  # sockets of rates and of order notifications
         },
-        # "Maximum 2000 subscriptions" is stated for one account by none of these; what is asked for at once is kept small.
+        # "2000 scripts", api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         most_fed=2000,
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),

@@ -345,7 +345,8 @@ def _feed_client(socketio: Any) -> Any:
         def _engineio_client_class(self) -> Any:
             return Engine
 
-    options = {"redirect_limit": 0, "http_no_proxy": ["*"]}
+    # The library looks at "no proxy" only where a proxy is named; otherwise it takes the environment's.
+    options = {"redirect_limit": 0, "http_proxy_host": "none.invalid", "http_proxy_port": 1, "http_no_proxy": ["*"]}
     return Connection(reconnection=False, handle_sigint=False, websocket_extra_options=options)
 
 
