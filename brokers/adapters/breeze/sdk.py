@@ -336,12 +336,12 @@ class FeedSocket:
 def _feed_client(socketio: Any) -> Any:
     """A client of the library that follows no redirect and uses no proxy, which would lead past the allowed hosts."""
 
-    class Engine(socketio.client.engineio.Client):  # type: ignore[misc,name-defined]
+    class Engine(socketio.client.engineio.Client):  # type: ignore[misc]
         def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
             # Otherwise each message gets a thread of its own, and they overtake one another.
             return super()._trigger_event(event, *args, **{**options, "run_async": False})
 
-    class Connection(socketio.Client):  # type: ignore[misc,name-defined]
+    class Connection(socketio.Client):  # type: ignore[misc]
         def _engineio_client_class(self) -> Any:
             return Engine
 
