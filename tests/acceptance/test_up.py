@@ -105,7 +105,14 @@ def test_up_starts_everything_mends_a_crash_and_leaves_no_process(installation: 
             lambda: "Ctrl-C stops" in up.read_log() or not up.is_running(), "up to be ready", seconds=START_SECONDS
         )
         said = up.read_log()
-        for name in (*(f"worker-{queue}" for queue in processes.queues()), "beat", "flower", "web", "simulators"):
+        for name in (
+            *(f"worker-{queue}" for queue in processes.queues()),
+            "beat",
+            "feeds",
+            "flower",
+            "web",
+            "simulators",
+        ):
             assert f"{name} is ready" in said
         assert said.count("shown once") == 1
         assert fetch(f"http://127.0.0.1:{installation.web}/ready") == 200

@@ -66,9 +66,13 @@ OPTION += [1_763_873_995, 99.5]
 
 def test_a_quote_of_a_share() -> None:
     quote = parsing_feed.quote(CASH, instrument(), as_of=NOW)
-    assert (quote.last_price, quote.open, quote.previous_close) == (Decimal("1400.05"), 1390, Decimal("1391.2"))
+    assert (quote.last_price, quote.open, quote.previous_close) == (
+        Decimal("1400.05"),
+        Decimal(1390),
+        Decimal("1391.2"),
+    )
     assert (quote.bid_price, quote.bid_quantity, quote.ask_price, quote.ask_quantity) == (
-        1400,
+        Decimal(1400),
         10,
         Decimal("1400.1"),
         20,
