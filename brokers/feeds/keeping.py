@@ -17,7 +17,7 @@ from brokers.adapter_interface import BrokerAdapter
 from brokers.alerts import close_alert, raise_alert
 from brokers.calendar import MarketCalendar
 from brokers.clock import trading_day
-from brokers.domain.errors import BrokerError
+from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.domain.instruments import Instrument
 from brokers.feed_interface import BrokerFeed
 from brokers.feeds import subscriptions
@@ -182,7 +182,7 @@ class FeedKeeper:
         try:
             self._adapter = self._make_adapter(self._account)
             feed = self._adapter.make_feed(session.grant)
-        except BrokerError as error:
+        except (BrokerError, CredentialsNotFound, SDKMissing) as error:
             self._words = str(error)
             self._pause(now, refused=False)
             return

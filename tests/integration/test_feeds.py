@@ -11,11 +11,12 @@ import pytest
 import redis
 
 from brokers import reads
+from brokers.adapter_interface import SessionGrant
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.capabilities import BASIC_OPERATIONS
 from brokers.domain.enums import Exchange
-from brokers.domain.errors import InvalidSymbol, OrderDenied, UnsupportedFeature
+from brokers.domain.errors import CredentialsNotFound, InvalidSymbol, OrderDenied, UnsupportedFeature
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.factory import BrokerFactory
@@ -334,6 +335,19 @@ def test_a_refused_login_is_told_and_taken_back(bench: Bench) -> None:
     bench.later(keeper, 1)
     alert.refresh_from_db()
     assert alert.acknowledged_at is not None
+
+
+def test_an_account_without_credentials_is_no_crash(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(grant: SessionGrant) -> ScriptedFeed:
+        raise CredentialsNotFound("Credentials not found: run setup_credentials.")
+
+    keeper = bench.keeper()
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.maker, "make_feed", refuse)
+        keeper.look()
+    assert "setup_credentials" in bench.store.life(bench.account)["words"]
+    bench.later(keeper, keeping.LAST_PAUSE)
+    assert len(bench.maker.feeds) == 1
 
 
 def test_one_process_keeps_an_accounts_feed(bench: Bench) -> None:
