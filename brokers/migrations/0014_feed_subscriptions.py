@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("brokers", "0012_instruments_by_contract"),
+        ("brokers", "0013_snapshots_by_cadence"),
     ]
 
     operations = [
