@@ -16,7 +16,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from brokers.discovery import specs  # noqa: E402
-from brokers.domain.capabilities import Capabilities  # noqa: E402
+from brokers.domain.capabilities import Capabilities, Operation  # noqa: E402
 from brokers.domain.invariants import Invariant  # noqa: E402
 from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
@@ -49,14 +49,21 @@ def settings_page() -> str:
 
 def capabilities_page() -> str:
     """What each broker can do, side by side."""
+    brokers = [spec.verbose_name for spec in specs().values()]
+    operations = [
+        (operation.words, *(_shown(operation in spec.capabilities.operations) for spec in specs().values()))
+        for operation in Operation
+    ]
     rows = [
         (name.replace("_", " "), *(_shown(getattr(spec.capabilities, name)) for spec in specs().values()))
         for name in (field.name for field in fields(Capabilities))
+        if name != "operations"
     ]
     return _page(
         "What the brokers can do",
-        "From each adapter's `SPEC`. Asking for what a broker cannot do raises `UnsupportedFeature` before anything is sent.",
-        _table(("Capability", *(spec.verbose_name for spec in specs().values())), rows),
+        "From each adapter's `SPEC`. Asking for what a broker cannot do raises `UnsupportedFeature` before anything is sent.\n"
+        "`tests/contract` shows each yes through the real SDK.\n\n" + _table(("Operation", *brokers), operations),
+        _table(("Capability", *brokers), rows),
     )
 
 
