@@ -21,14 +21,18 @@ STOP_SECONDS = 20.0
 
 T = TypeVar("T")
 
+#: Below Linux's and macOS's ephemeral ports, above what has a name.
+LISTENING_PORTS = range(15_000, 32_000)
+
 
 def free_port(count: int = 1) -> int:
-    """The first of ``count`` ports in a row that nobody listens on."""
+    """The first of ``count`` ports in a row that nobody listens on.
+
+    Of those that systems give to no outgoing connection, so that none takes it before the process that is started does.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first: int = probe.getsockname()[1]
-        if first + count < 65536 and all(_is_free(port) for port in range(first, first + count)):
+        first = secrets.choice(LISTENING_PORTS)
+        if all(_is_free(port) for port in range(first, first + count)):
             return first
 
 
