@@ -28,7 +28,7 @@ from brokers.adapters.kotakneo.tables import (
 from brokers.clock import IST
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
-from brokers.wire import ReplyTooLarge, Wire
+from brokers.wire import ReplyTooLarge, Wire, WireReply
 
 _COLUMNS = (
     "pSymbol",
@@ -167,9 +167,11 @@ def _download(wire: Wire, segment: str, address: str) -> bytes:
     # The SDK fetches these files beside its own transport, without deadline or allow-list; so the wire does it.
     # Each has a call of its own, so that its bytes go with it, and never more time than the call around it.
     try:
-        left = MASTER_FILE_SECONDS if wire.trace is None else wire.remaining(httpx.ReadTimeout)
-        with wire.call(total_seconds=min(left, MASTER_FILE_SECONDS)):
-            reply = wire.request("GET", address, {"Accept": "text/csv", "Accept-Encoding": "gzip"})
+        try:
+            reply = _get(wire, address)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            # A published file may be asked for twice; the day's start need not wait five minutes for a cut connection.
+            reply = _get(wire, address)
     except (httpx.TransportError, ReplyTooLarge) as error:
         raise BrokerUnavailable(
             f"Kotak's instrument file {segment} could not be fetched ({type(error).__name__}); try again."
@@ -177,6 +179,12 @@ def _download(wire: Wire, segment: str, address: str) -> bytes:
     if reply.status != 200:
         raise BrokerUnavailable(f"Kotak's instrument file {segment} answered HTTP {reply.status}; try again later.")
     return reply.body
+
+
+def _get(wire: Wire, address: str) -> WireReply:
+    left = MASTER_FILE_SECONDS if wire.trace is None else wire.remaining(httpx.ReadTimeout)
+    with wire.call(total_seconds=min(left, MASTER_FILE_SECONDS)):
+        return wire.request("GET", address, {"Accept": "text/csv", "Accept-Encoding": "gzip"})
 
 
 def _cash(row: _Row, segment: str, today: date) -> MasterRow | None:

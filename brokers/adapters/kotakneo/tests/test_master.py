@@ -150,6 +150,14 @@ def test_the_master_is_fetched_segment_by_segment(adapter: NeoAPI, stub: Stub) -
     assert not [heard for heard in stub.heard if "mcx_fo" in heard.path]
 
 
+def test_a_file_whose_connection_is_cut_is_asked_for_once_more(adapter: NeoAPI, stub: Stub) -> None:
+    serve(stub)
+    stub.says("/scrip/2026-11-23/transformed/nse_fo", Said(drop=True), Said(content=file(CALL)))
+    del stub.script["/scrip/2026-11-23/transformed/nse_fo.csv"]
+    assert [type(item).__name__ for item in adapter.read_master()] == ["MasterRow"]
+    assert len(stub.calls("/scrip/2026-11-23/transformed/nse_fo")) == 2
+
+
 def test_half_a_master_is_none(adapter: NeoAPI, stub: Stub) -> None:
     serve(stub, bse_fo=Said(content=b"gone", status=404))
     with pytest.raises(BrokerUnavailable, match="bse_fo answered HTTP 404"):
