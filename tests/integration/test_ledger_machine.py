@@ -55,6 +55,7 @@ from brokers.domain.order_states import (
 )
 from brokers.domain.orders import CancelRequest, OrderRequest
 from brokers.factory import BrokerFactory
+from brokers.gateway import no_waiting
 from brokers.ledger import book, delivery, operations, settlement
 from brokers.models import (
     Alert,
@@ -208,11 +209,12 @@ class Histories(RuleBasedStateMachine):
             self.broker.fault = fault
 
     def run(self, act: Callable[[], object], plan: tuple[int, str] | None = None) -> None:
-        """Run one process: to its end, or to where the plan kills it."""
+        """Run one process: to its end, or to where the plan kills it. As in a task, it waits for no login: time stands still."""
         self.seams, self.plan, self.dead = 0, plan, False
         self.time.pass_by(0.4)
         try:
-            act()
+            with no_waiting():
+                act()
         except (Killed, ZeroDivisionError, BrokerError):
             pass
         finally:
