@@ -16,6 +16,7 @@ from brokers.domain.account import Holding, MarginData, MarginRequired, Position
 from brokers.domain.capabilities import Capabilities, Operation
 from brokers.domain.enums import CandleInterval, Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import OrderDenied, UnsupportedFeature
+from brokers.domain.gtt import Gtt, GttAck, GttCancel, GttChange, GttRequest
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
@@ -214,6 +215,10 @@ class BrokerAdapter(BrokerInterface):
     def fetch_trades_between(self, first: date, last: date) -> list[Fill]:
         self._lacks(Operation.TRADES_BETWEEN)
 
+    def fetch_gtts(self, first: date, last: date) -> list[Gtt]:
+        """The GTTs placed on the IST days from ``first`` to ``last``, both included, ended ones among them."""
+        self._lacks(Operation.GTT_SINGLE)
+
     def make_feed(self, grant: SessionGrant) -> BrokerFeed:
         """A feed of that session, not started. Makes no call."""
         self._lacks(Operation.LIVE_FEED)
@@ -239,6 +244,15 @@ class BrokerAdapter(BrokerInterface):
 
     @abstractmethod
     def cancel(self, request: CancelRequest) -> OrderAck: ...
+
+    def submit_gtt(self, request: GttRequest) -> GttAck:
+        self._lacks(Operation.GTT_SINGLE)
+
+    def alter_gtt(self, change: GttChange) -> GttAck:
+        self._lacks(Operation.GTT_SINGLE)
+
+    def withdraw_gtt(self, request: GttCancel) -> GttAck:
+        self._lacks(Operation.GTT_SINGLE)
 
     # The trader's contract over the primitives
 
