@@ -86,7 +86,7 @@ class Ticket:
     disclosed_quantity: int = 0
     #: The client's tag or remark, exactly as received; kept in the truth log.
     tag: str = ""
-    #: ``API``, or ``PERSON`` for an order typed in the broker's own app.
+    #: ``API``, ``PERSON`` for an order typed in the broker's own app, ``GTT`` for one that a trigger sent.
     source: str = "API"
 
 

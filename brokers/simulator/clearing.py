@@ -11,6 +11,7 @@ from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.book import BookedOrder, Funds, HeldPosition, Refused, Ticket, Trade, Why
 from brokers.simulator.checks import margin_per_unit
 from brokers.simulator.contracts import Contract
+from brokers.simulator.gtt_book import BookedGtt
 
 PositionKey = tuple[Exchange, str, Product]
 PriceOf = Callable[[Contract], Decimal]
@@ -66,6 +67,7 @@ class AccountBook:
     def __init__(self, account: SimulatedAccount, *, price_of: PriceOf, spot_of: PriceOf) -> None:
         self.account = account
         self.orders: dict[str, BookedOrder] = {}
+        self.gtts: dict[str, BookedGtt] = {}
         self.trades: list[Trade] = []
         self.tags: set[str] = set()
         self.cash = account.funds

@@ -33,6 +33,7 @@ from brokers.simulator.clearing import AccountBook
 from brokers.simulator.contracts import Contract, MarketQuote
 from brokers.simulator.counters import Counters
 from brokers.simulator.faults import Fault, Faults, Kind
+from brokers.simulator.gtts import Gtts
 from brokers.simulator.history import as_of, record
 from brokers.simulator.hours import Hours
 from brokers.simulator.instruments import Universe, synthetic
@@ -85,6 +86,7 @@ class SimulatedExchange:
         self._matcher = Matcher(
             prices=self.prices, hours=self._hours, settings=self.settings, journal=self, day=lambda: self._day
         )
+        self.gtts = Gtts(self, self._book, self._accounts.values())
         self._restore()
 
     def register(self, broker: str, rules: BrokerRules) -> None:
@@ -117,6 +119,7 @@ class SimulatedExchange:
         """Hold a price, its derivatives following; None lets it walk again. The books see it at once."""
         self.prices.pin(contract, price)
         self._matcher.rescan(self.now().timestamp())
+        self.advance()
 
     def quote(self, contract: Contract) -> MarketQuote:
         self.advance()
@@ -130,12 +133,13 @@ class SimulatedExchange:
             self._begin_day(day)
         epoch = now.timestamp()
         self._matcher.advance(epoch)
+        self.gtts.advance(epoch)
         return epoch
 
     @property
     def is_busy(self) -> bool:
         """Whether time alone may change a book."""
-        return self._matcher.is_busy
+        return self._matcher.is_busy or self.gtts.is_busy
 
     # Orders. ``Refused`` says why; a broker's ``late`` reasons show in the book instead.
 
@@ -321,15 +325,7 @@ class SimulatedExchange:
         """Bring a position into the day, at its average price."""
         quantity, price = position.net_quantity, position.average_price
         self._book(account).carry(position.contract, position.product, quantity, price)
-        self.truth.write_carried(
-            account.key,
-            self.now(),
-            exchange=position.contract.exchange.value,
-            symbol=position.contract.symbol,
-            product=position.product.value,
-            quantity=quantity,
-            price=str(price),
-        )
+        self.truth.write_carried(account.key, self.now(), position)
 
     # What the engine tells
 

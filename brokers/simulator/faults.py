@@ -59,11 +59,12 @@ ENDPOINTS = frozenset(
     {
         "login", "customer", "place", "modify", "cancel", "orders", "order", "trades", "trade", "positions",
         "holdings", "demat", "funds", "margin", "calculator", "quote", "chain", "candles", "master", "other",
+        "gtt_place", "gtt_modify", "gtt_cancel", "gtts",
     }
 )  # fmt: skip
 
 #: Endpoints whose calls count as order requests.
-MUTATIONS = frozenset({"place", "modify", "cancel"})
+MUTATIONS = frozenset({"place", "modify", "cancel", "gtt_place", "gtt_modify", "gtt_cancel"})
 
 
 class Fault(BaseModel):

@@ -13,6 +13,7 @@ from brokers.domain.enums import Exchange, Product
 from brokers.simulator import accounts
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.clearing import AccountBook
+from brokers.simulator.gtt_book import GTT_EVENTS, read_gtt
 from brokers.simulator.history import record
 from brokers.simulator.instruments import Universe
 from brokers.simulator.truth import TruthLog, day_of, read_order, read_trade, take_over
@@ -28,9 +29,9 @@ class Books:
 
 
 def restore(truth: TruthLog, books: Books) -> Counter[str]:
-    """Bring back the orders, fills and carried positions of the day, and every tag ever used.
+    """Bring back the orders, fills and carried positions of the day, every GTT, and every tag ever used.
 
-    Returns the last sequence of each broker. What was open on earlier days is not carried over a restart.
+    Returns the last sequence of each broker. What was open on earlier days is not carried over a restart, but for GTTs.
     """
     sequences: Counter[str] = Counter()
     for line in truth.lines():
@@ -38,12 +39,23 @@ def restore(truth: TruthLog, books: Books) -> Counter[str]:
         if account is None:
             continue
         book = books.account(account)
+        if line["event"].startswith(GTT_EVENTS):
+            _apply_gtt(line, book, books.universe)
+            continue
         if line.get("tag"):
             book.tags.add(line["tag"])
         if day_of(line) == books.day:
             _apply(line, book, books.universe)
             sequences[line["broker"]] = max(sequences[line["broker"]], line.get("sequence", 0))
     return sequences
+
+
+def _apply_gtt(line: dict[str, Any], book: AccountBook, universe: Universe) -> None:
+    """A GTT lives over days; one whose contract is not traded any more is gone."""
+    entry = book.orders.get(line["entry_order_id"])
+    gtt = read_gtt(line, universe, entry)
+    if gtt is not None:
+        book.gtts[gtt.gtt_id] = gtt
 
 
 def _apply(line: dict[str, Any], book: AccountBook, universe: Universe) -> None:

@@ -16,6 +16,8 @@ class BrokerRules:
 
     #: (IST day, sequence from 1 within the day and broker, contract) -> order id.
     order_id: Callable[[date, int, Contract], str]
+    #: (IST day, sequence from 1 within the day and broker) -> id of a GTT; None when the broker keeps none.
+    gtt_id: Callable[[date, int], str] | None = None
     #: Refusals that this broker reports in the book after accepting; the others raise ``Refused`` at once.
     late: frozenset[Why]
     #: An order above the freeze quantity is held as FROZEN instead of being rejected; needs FREEZE in ``late``.

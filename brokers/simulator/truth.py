@@ -6,7 +6,7 @@ Tests and people hold the ledger against it. A restarted exchange reads the day'
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,7 +15,8 @@ from typing import Any, TextIO
 
 from brokers.clock import trading_day
 from brokers.domain.enums import Exchange, OrderType, Product, Side, TimeInForce
-from brokers.simulator.book import BookedOrder, State, Trade
+from brokers.simulator.book import BookedOrder, HeldPosition, State, Trade
+from brokers.simulator.gtt_book import BookedGtt, gtt_fields
 from brokers.simulator.instruments import Universe
 
 
@@ -34,26 +35,29 @@ class TruthLog:
 
     def write(self, event: str, order: BookedOrder, market_at: datetime, **more: Any) -> None:
         """Add an event (``accepted``, ``modified``, ``cancelled``, ``filled``, ``rejected``, ...) with the order's state."""
-        broker, _, user_id = order.account.partition(":")
-        line = {
-            "event": event,
-            "wall_at": datetime.now(UTC).isoformat(),
-            "market_at": market_at.isoformat(),
-            "broker": broker,
-            "account": user_id,
-            **_order_fields(order),
-            **more,
-        }
-        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
-        self._file.flush()
+        self._add(event, order.account, market_at, {**_order_fields(order), **more})
         for listener in self.listeners:
             listener(order)
 
-    def write_carried(self, account: str, market_at: datetime, **fields: Any) -> None:
+    def write_gtt(self, event: str, gtt: BookedGtt, market_at: datetime) -> None:
+        """Add an event of a GTT (``gtt_accepted``, ``gtt_triggered``, ...) with its state; its orders have their own."""
+        self._add(event, gtt.account, market_at, gtt_fields(gtt))
+
+    def write_carried(self, account: str, market_at: datetime, position: HeldPosition) -> None:
         """Add a position that was carried into the day."""
+        fields = {
+            "exchange": position.contract.exchange.value,
+            "symbol": position.contract.symbol,
+            "product": position.product.value,
+            "quantity": position.net_quantity,
+            "price": str(position.average_price),
+        }
+        self._add("carried", account, market_at, fields)
+
+    def _add(self, event: str, account: str, market_at: datetime, fields: Mapping[str, Any]) -> None:
         broker, _, user_id = account.partition(":")
         line = {
-            "event": "carried",
+            "event": event,
             "wall_at": datetime.now(UTC).isoformat(),
             "market_at": market_at.isoformat(),
             "broker": broker,

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from brokers.discovery import specs
+from brokers.domain.capabilities import Operation
 from brokers.interfaces import AdapterSpec
 from brokers.simulator import accounts
+from tests.contract.gtt_desk import Desk
 from tests.contract.world import Catalogue, NoCatalogue, Simulator, Trader
 
 _numbers = itertools.count(101)
@@ -48,3 +50,12 @@ def trader(spec: AdapterSpec, simulator: Simulator, catalogue: Catalogue) -> Ite
     yield made
     simulator.ask(spec.name, "DELETE", "faults")
     made.close()
+
+
+@pytest.fixture
+def desk(trader: Trader) -> Iterator[Desk]:
+    """A trader at a broker that keeps GTTs, whose price is let go afterwards."""
+    trader.needs(Operation.GTT_SINGLE)
+    made = Desk(trader)
+    yield made
+    made.move(None)

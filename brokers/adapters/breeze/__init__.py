@@ -46,6 +46,7 @@ SPEC = AdapterSpec(
             *(Operation.ORDER_HISTORY, Operation.ORDERS_BETWEEN, Operation.TRADES_BETWEEN),
             *(Operation.DEPTH, Operation.YEAR_RANGE, Operation.OPTION_CHAIN, Operation.CANDLES),
             *(Operation.LIVE_FEED, Operation.ORDER_FEED),  # sockets of rates and of order notifications
+            *(Operation.GTT_SINGLE, Operation.GTT_THREE_LEG),  # gtt_* of the SDK: derivatives, limit orders only
         },
         # "2000 scripts", api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         most_fed=2000,

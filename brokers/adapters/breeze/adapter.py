@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
 import httpx
@@ -12,10 +12,12 @@ from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProbl
 from brokers.adapters.breeze import (
     SPEC,
     building,
+    building_gtt,
     errors,
     master,
     parsing,
     parsing_account,
+    parsing_gtt,
     parsing_market,
     parsing_orders,
     session,
@@ -27,6 +29,7 @@ from brokers.clock import trading_day
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
 from brokers.domain.enums import CandleInterval, Exchange, OptionRight
 from brokers.domain.errors import BrokerUnavailable, NotSent, SessionExpired, UnreadableReply
+from brokers.domain.gtt import Gtt, GttAck, GttCancel, GttChange, GttRequest
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Candle, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderEvent, OrderRequest
@@ -166,6 +169,15 @@ class BreezeAPI(BrokerAdapter):
         listed = [row for exchange in tables.EXCHANGES for row in self._trade_rows(exchange, first, last)]
         return parsing_orders.fills_by_day(listed, self._find)
 
+    def fetch_gtts(self, first: date, last: date) -> list[Gtt]:
+        """The GTT books of both derivative exchanges; one that cannot be read makes the whole read fail."""
+        gtts: list[Gtt] = []
+        for exchange in tables.GTT_EXCHANGES:
+            what, days = f"GTT book of {exchange}", building_gtt.days(first, last)
+            listed = parsing.rows(self._read(what, "gtt_order_book", exchange_code=exchange.value, **days), what)
+            gtts += [parsing_gtt.gtt(row, self._find) for row in listed]
+        return gtts
+
     def fetch_quote(self, instrument: Instrument) -> Quote:
         return parsing_market.quote(self._quote_rows(instrument), instrument, self._received_at())
 
@@ -261,7 +273,24 @@ class BreezeAPI(BrokerAdapter):
         reply = self._sender(what).call("cancel_order", **arguments)
         return self._changed(reply, what, request.broker_order_id)
 
+    def submit_gtt(self, request: GttRequest) -> GttAck:
+        what, arguments = f"GTT in {request.instrument.symbol}", building_gtt.place(request, self._today())
+        return self._send_gtt(what, f"{tables.GTT_METHODS[request.kind]}_place_order", arguments)
+
+    def alter_gtt(self, change: GttChange) -> GttAck:
+        what, arguments = f"modification of GTT {change.gtt_order_id}", building_gtt.modify(change)
+        return self._send_gtt(what, f"{tables.GTT_METHODS[change.kind]}_modify_order", arguments, change.gtt_order_id)
+
+    def withdraw_gtt(self, request: GttCancel) -> GttAck:
+        what, arguments = f"cancellation of GTT {request.gtt_order_id}", building_gtt.cancel(request)
+        return self._send_gtt(what, f"{tables.GTT_METHODS[request.kind]}_cancel_order", arguments, request.gtt_order_id)
+
     # Inside
+
+    def _send_gtt(self, what: str, method: str, arguments: Mapping[str, object], expected: str = "") -> GttAck:
+        reply = self._sender(what).call(method, **arguments)
+        taken = errors.taken_gtt_id(reply, what, expected=expected)
+        return GttAck(gtt_order_id=taken, message=_message(reply), evidence=reply.evidence)
 
     def _changed(self, reply: errors.Reply, what: str, order_id: str) -> OrderAck:
         taken = errors.taken_order_id(reply, what, expected=order_id)

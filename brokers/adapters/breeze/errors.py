@@ -190,18 +190,27 @@ def taken_order_id(reply: Reply, what: str, *, expected: str = "") -> str:
     :raises SessionExpired: proven refused, since the session is not accepted.
     :raises OrderOutcomeUnknown: everything else.
     """
+    return _taken_id(reply, what, "order_id", expected=expected, book="order book")
+
+
+def taken_gtt_id(reply: Reply, what: str, *, expected: str = "") -> str:
+    """The id of a GTT that Breeze took, changed or cancelled; otherwise as :func:`taken_order_id`."""
+    return _taken_id(reply, what, "gtt_order_id", expected=expected, book="GTT book")
+
+
+def _taken_id(reply: Reply, what: str, name: str, *, expected: str, book: str) -> str:
     reply.raise_gate()
     if not reply.left_this_machine:
         _raise_never_left(reply, what)
     if reply.succeeded:
         success = reply.envelope["Success"]
-        found = tables.ORDER_ID.search(str(success.get("order_id") or "")) if isinstance(success, dict) else None
+        found = tables.ORDER_ID.search(str(success.get(name) or "")) if isinstance(success, dict) else None
         if found is not None and (not expected or found.group() == expected):
             return found.group()
     _raise_if_refused(reply, what, of_order=bool(expected))
     detail = reply.words or _cause(reply)
     raise OrderOutcomeUnknown(
-        f"It is not known whether Breeze took the {what} ({detail}); look it up in the order book, do not send it again.",
+        f"It is not known whether Breeze took the {what} ({detail}); look it up in the {book}, do not send it again.",
         reason=reply.words,
         code=reply.code,
         evidence=reply.evidence,

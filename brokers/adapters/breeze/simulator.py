@@ -23,6 +23,7 @@ from brokers.adapters.breeze import simulator_market as market
 from brokers.adapters.breeze import simulator_replies as replies
 from brokers.adapters.breeze import simulator_rows as rows
 from brokers.adapters.breeze.simulator_feed import Feeds
+from brokers.adapters.breeze.simulator_gtt import GttCalls
 from brokers.adapters.breeze.simulator_margins import calculate
 from brokers.adapters.breeze.simulator_master import Names, read_contracts, security_master
 from brokers.adapters.breeze.simulator_orders import BadField, change_of, day_of, exchange_of, ticket_of
@@ -51,6 +52,7 @@ RULES = BrokerRules(
     order_id=lambda day, sequence, contract: (
         f"{day:%Y%m%d}38{sequence:08d}" if contract.exchange.is_derivative else f"{day:%Y%m%d}N3{sequence:08d}"
     ),
+    gtt_id=lambda day, sequence: f"{day:%Y%m%d}{sequence:08d}",
     late=LATE,
     holds_frozen=True,
     calls_per_minute=100,
@@ -85,6 +87,7 @@ class BreezeFace:
             "calculator": self._calculator,
             "quote": self._quote,
             "chain": self._chain,
+            **GttCalls(exchange, self._names).handlers,
         }
 
     # Face
@@ -112,6 +115,10 @@ class BreezeFace:
             ("POST", "margincalculator"): "calculator",
             ("GET", "quotes"): "quote",
             ("GET", "optionchain"): "chain",
+            ("POST", "gttorder"): "gtt_place",
+            ("PUT", "gttorder"): "gtt_modify",
+            ("DELETE", "gttorder"): "gtt_cancel",
+            ("GET", "gttorder"): "gtts",
         }.get((request.method, request.path.removeprefix(API)), "")
 
     def account(self, request: Request) -> SimulatedAccount | None:

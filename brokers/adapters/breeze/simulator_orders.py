@@ -32,13 +32,15 @@ class BadField(Exception):
     """A field that the broker does not take. The message is the broker's text."""
 
 
-def _text(values: Mapping[str, Any], name: str) -> str:
+def text_of(values: Mapping[str, Any], name: str) -> str:
+    """A field as text; empty when it is null or absent."""
     value = values.get(name)
     return "" if value is None else str(value).strip()
 
 
-def _number(values: Mapping[str, Any], name: str) -> Decimal | None:
-    text = _text(values, name)
+def number_of(values: Mapping[str, Any], name: str) -> Decimal | None:
+    """:raises BadField: it is neither a number nor blank."""
+    text = text_of(values, name)
     if not text:
         return None
     try:
@@ -50,8 +52,9 @@ def _number(values: Mapping[str, Any], name: str) -> Decimal | None:
     return number
 
 
-def _whole(values: Mapping[str, Any], name: str) -> int | None:
-    number = _number(values, name)
+def whole_of(values: Mapping[str, Any], name: str) -> int | None:
+    """:raises BadField: it is neither a whole number nor blank."""
+    number = number_of(values, name)
     if number is None:
         return None
     if number != int(number):
@@ -72,7 +75,7 @@ def _day(text: str, name: str) -> date:
 
 def exchange_of(values: Mapping[str, Any]) -> Exchange:
     """:raises BadField: there is no such exchange."""
-    code = _text(values, "exchange_code").upper()
+    code = text_of(values, "exchange_code").upper()
     if code not in Exchange.__members__:
         raise BadField(f"Invalid exchange code {code}".rstrip())
     return Exchange[code]
@@ -80,17 +83,20 @@ def exchange_of(values: Mapping[str, Any]) -> Exchange:
 
 def day_of(values: Mapping[str, Any], name: str) -> date | None:
     """The date part of an ISO time, which is the IST trading day; None when blank."""
-    text = _text(values, name)
+    text = text_of(values, name)
     return _day(text, name) if text else None
 
 
 def find_contract(values: Mapping[str, Any], exchange: SimulatedExchange, names: Names) -> Contract | None:
     """The contract that stock code, exchange, expiry, right and strike name; None when there is none today."""
-    place, underlying = Exchange[_text(values, "exchange_code").upper()], names.underlying(_text(values, "stock_code"))
+    place, underlying = (
+        Exchange[text_of(values, "exchange_code").upper()],
+        names.underlying(text_of(values, "stock_code")),
+    )
     if not place.is_derivative:
         return exchange.universe.by_terms(place, underlying)
-    expiry, right = day_of(values, "expiry_date"), RIGHTS.get(_text(values, "right").lower())
-    strike = _number(values, "strike_price") if right else None
+    expiry, right = day_of(values, "expiry_date"), RIGHTS.get(text_of(values, "right").lower())
+    strike = number_of(values, "strike_price") if right else None
     return exchange.universe.by_terms(place, underlying, expiry, strike, right)
 
 
@@ -99,9 +105,9 @@ def ticket_of(values: Mapping[str, Any], exchange: SimulatedExchange, names: Nam
 
     :raises BadField: a field is missing or says something unknown.
     """
-    if _text(values, "exchange_code").upper() not in Exchange.__members__:
+    if text_of(values, "exchange_code").upper() not in Exchange.__members__:
         raise BadField("Invalid exchange code")
-    product, side = PRODUCTS.get(_text(values, "product").lower()), SIDES.get(_text(values, "action").lower())
+    product, side = PRODUCTS.get(text_of(values, "product").lower()), SIDES.get(text_of(values, "action").lower())
     if product is None:
         raise BadField("Invalid product type")
     if side is None:
@@ -109,18 +115,18 @@ def ticket_of(values: Mapping[str, Any], exchange: SimulatedExchange, names: Nam
     contract = find_contract(values, exchange, names)
     if contract is None or contract.kind is InstrumentKind.INDEX:
         raise BadField("Invalid stock code or contract")
-    trigger = _number(values, "stoploss") or Decimal(0)
+    trigger = number_of(values, "stoploss") or Decimal(0)
     return Ticket(
         contract=contract,
         side=side,
-        quantity=_whole(values, "quantity") or 0,
+        quantity=whole_of(values, "quantity") or 0,
         order_type=_order_type(values) or OrderType.MARKET,
-        price=_number(values, "price") or Decimal(0),
+        price=number_of(values, "price") or Decimal(0),
         trigger_price=trigger,
         product=product,
         time_in_force=_validity(values) or TimeInForce.DAY,
-        disclosed_quantity=_whole(values, "disclosed_quantity") or 0,
-        tag=_text(values, "user_remark"),
+        disclosed_quantity=whole_of(values, "disclosed_quantity") or 0,
+        tag=text_of(values, "user_remark"),
     )
 
 
@@ -130,24 +136,24 @@ def change_of(values: Mapping[str, Any]) -> Change:
     :raises BadField: a field says something unknown.
     """
     return Change(
-        quantity=_whole(values, "quantity"),
+        quantity=whole_of(values, "quantity"),
         order_type=_order_type(values),
-        price=_number(values, "price"),
-        trigger_price=_number(values, "stoploss"),
+        price=number_of(values, "price"),
+        trigger_price=number_of(values, "stoploss"),
         time_in_force=_validity(values),
-        disclosed_quantity=_whole(values, "disclosed_quantity"),
+        disclosed_quantity=whole_of(values, "disclosed_quantity"),
     )
 
 
 def _order_type(values: Mapping[str, Any]) -> OrderType | None:
-    text = _text(values, "order_type").lower()
+    text = text_of(values, "order_type").lower()
     if text and text not in ORDER_TYPES:
         raise BadField("Invalid Market/Limit indicator:")
     return ORDER_TYPES.get(text)
 
 
 def _validity(values: Mapping[str, Any]) -> TimeInForce | None:
-    text = _text(values, "validity").lower()
+    text = text_of(values, "validity").lower()
     if text and text not in VALIDITIES:
         raise BadField("Invalid validity")
     return VALIDITIES.get(text)

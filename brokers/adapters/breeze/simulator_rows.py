@@ -54,7 +54,7 @@ def right_word(contract: Contract, words: tuple[str, str, str] = ("Call", "Put",
     return words[2] if contract.right is None else words[0] if contract.right is OptionRight.CALL else words[1]
 
 
-def _product(contract: Contract, product: Product) -> str:
+def product_word(contract: Contract, product: Product = Product.NRML) -> str:
     if contract.kind is InstrumentKind.EQUITY:
         return "MTF" if product is Product.MTF else "Cash"
     return "Futures" if contract.kind is InstrumentKind.FUTURE else "Options"
@@ -153,7 +153,7 @@ def order(booked: BookedOrder, names: Names) -> Row:
         "exchange_order_id": (booked.exchange_order_id or None) if derivative else None,
         "exchange_code": contract.exchange.value,
         "stock_code": names.short(contract.underlying),
-        "product_type": _product(contract, booked.product),
+        "product_type": product_word(contract, booked.product),
         "action": _action(booked.side),
         "order_type": "StopLoss" if stop else "Limit",
         "stoploss": plain(booked.trigger_price) if derivative else f"{booked.trigger_price:.2f}",
@@ -207,7 +207,7 @@ def _trade_sum(parts: list[Trade], names: Names, last_price: Callable[[Contract]
         "quantity": str(quantity),
         "average_cost": f"{cost:.2f}",
         "brokerage_amount": nothing,
-        "product_type": _product(contract, booked.product),
+        "product_type": product_word(contract, booked.product),
         "exchange_code": contract.exchange.value,
         "order_id": booked.order_id,
         "segment": None if derivative else "N",
@@ -256,7 +256,7 @@ def position(held: HeldPosition, names: Names) -> Row:
     )  # fmt: skip
     return {
         "segment": "fno",
-        "product_type": _product(contract, held.product),
+        "product_type": product_word(contract, held.product),
         "exchange_code": contract.exchange.value,
         "stock_code": names.short(contract.underlying),
         "expiry_date": day_text(contract.expiry) if contract.expiry else None,

@@ -19,6 +19,7 @@ from brokers.domain.enums import (
     Side,
     TimeInForce,
 )
+from brokers.domain.gtt import GttKind, GttRole, GttStatus
 
 NAME = "breeze"
 
@@ -95,6 +96,34 @@ STATUS_FROM_WIRE = {
     "freezed": OrderStatus.UNKNOWN,
 }
 
+#: How the SDK's methods for GTTs of a kind begin.
+GTT_METHODS = {GttKind.SINGLE: "gtt_single_leg", GttKind.THREE_LEG: "gtt_three_leg"}
+#: A three-leg GTT is ``cover_oco`` when it is placed and ``oco`` when it is changed (README of the SDK 1.0.69).
+GTT_KIND_TO_WIRE = {GttKind.SINGLE: "single", GttKind.THREE_LEG: "cover_oco"}
+GTT_CHANGE_TO_WIRE = {GttKind.SINGLE: "single", GttKind.THREE_LEG: "oco"}
+#: The book says "Single" and "Cover OCO"; the others are the words of requests.
+GTT_KIND_FROM_WIRE = {
+    "single": GttKind.SINGLE,
+    "cover oco": GttKind.THREE_LEG,
+    "cover_oco": GttKind.THREE_LEG,
+    "oco": GttKind.THREE_LEG,
+}
+GTT_ROLE_TO_WIRE = {GttRole.TARGET: "target", GttRole.STOP: "stoploss"}
+#: The one order of a single has no word.
+GTT_ROLE_FROM_WIRE = {"": GttRole.ORDER, "target": GttRole.TARGET, "stoploss": GttRole.STOP}
+#: "Cancelled" is the one word that the README's book shows (read 2026-11-28). The others are the order book's, and that
+#: they mean the same here is assumed: until its order goes out a leg is active, with its order it has triggered.
+GTT_STATUS_FROM_WIRE = {
+    "cancelled": GttStatus.CANCELLED,
+    "requested": GttStatus.ACTIVE,
+    "queued": GttStatus.ACTIVE,
+    "ordered": GttStatus.ACTIVE,
+    "partially executed": GttStatus.TRIGGERED,
+    "executed": GttStatus.TRIGGERED,
+    "rejected": GttStatus.REJECTED,
+    "expired": GttStatus.EXPIRED,
+}
+
 #: The intervals of ``get_historical_data_v2``.
 INTERVAL_TO_WIRE = {
     CandleInterval.SECOND: "1second",
@@ -112,6 +141,8 @@ CASH_EXCHANGES = (Exchange.NSE, Exchange.BSE)
 
 #: Every exchange an account trades; lists are kept by exchange.
 EXCHANGES = (Exchange.NSE, Exchange.BSE, Exchange.NFO, Exchange.BFO)
+#: Where GTTs are kept: the API takes them for derivatives only (README of the SDK 1.0.69, read 2026-11-28).
+GTT_EXCHANGES = (Exchange.NFO, Exchange.BFO)
 #: Segment whose margin is the account's: strategies trade derivatives, and NOTES.md says why.
 MARGIN_EXCHANGE = Exchange.NFO
 
