@@ -40,6 +40,7 @@ def place(request: GttRequest, trade_date: date) -> dict[str, object]:
     if product is None:
         raise UnsupportedFeature(f"Breeze keeps no {request.product} GTT in {instrument.symbol}; use NRML.")
     instrument.check_quantity(request.quantity)
+    legs = _legs(instrument, request.kind, request.triggers)
     arguments = building.contract(instrument) | {
         "expiry_date": day(expiry),
         "product": product,
@@ -50,7 +51,7 @@ def place(request: GttRequest, trade_date: date) -> dict[str, object]:
     }
     if request.entry is not None:
         arguments |= _entry(instrument, request.entry, request.triggers)
-    return {**arguments, "order_details": _legs(instrument, request.kind, request.triggers)}
+    return {**arguments, "order_details": legs}
 
 
 def modify(change: GttChange) -> dict[str, object]:

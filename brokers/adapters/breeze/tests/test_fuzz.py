@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.adapters.breeze import parsing_account, parsing_market, parsing_orders
+from brokers.adapters.breeze import parsing_account, parsing_gtt, parsing_market, parsing_orders
 from brokers.adapters.breeze.tests.harness import KEYS, NOW, OPTION, SHARE, fixture
 from brokers.adapters.breeze.tests.test_parsing_market import INDEX, find
 from brokers.domain.enums import CandleInterval
@@ -34,14 +34,35 @@ class Case(NamedTuple):
 
 @cache
 def answered(name: str) -> tuple[Row, ...]:
-    """The rows of a fixture; a single answer is one."""
-    answer: Row | list[Row] = fixture(name)["Success"]
-    return tuple(answer) if isinstance(answer, list) else (answer,)
+    """The rows of a fixture, or those inside of its rows: ``fixture.field``; a single answer is one."""
+    file, _, inside = name.partition(".")
+    answer: Row | list[Row] = fixture(file)["Success"]
+    rows = answer if isinstance(answer, list) else [answer]
+    return tuple(part for row in rows for part in row[inside]) if inside else tuple(rows)
+
+
+def gtt_of(leg: Row) -> Row:
+    """A GTT with this leg, and with the other one of its pair when there is one."""
+    word = str(leg.get("gtt_leg_type") or "").strip().lower()
+    single, pair = answered("gtts_nfo")[:2]
+    if word not in ("target", "stoploss"):
+        return single | {"order_details": [leg]}
+    others = [each for each in pair["order_details"] if each["gtt_leg_type"].lower() != word]
+    return pair | {"order_details": [leg, *(each | {"gtt_order_id": leg.get("gtt_order_id")} for each in others)]}
 
 
 CASES: dict[str, Case] = {
     "order": Case(
         "orders_nfo", lambda row: parsing_orders.order(row, KEYS.get, {}), ("quantity",), ("action", "order_type")
+    ),
+    "GTT": Case(
+        "gtts_nfo", lambda row: parsing_gtt.gtt(row, KEYS.get), ("quantity",), ("gtt_type", "right", "expiry_date")
+    ),
+    "leg of a GTT": Case(
+        "gtts_nfo.order_details",
+        lambda leg: parsing_gtt.gtt(gtt_of(leg), KEYS.get),
+        ("trigger_price", "limit_price"),
+        ("action", "gtt_leg_type"),
     ),
     "executions": Case(
         "trade_detail",
