@@ -55,6 +55,7 @@ class Market:
             BROKER,
             BrokerRules(
                 order_id=lambda day, sequence, contract: f"{day:%y%m%d}{sequence:06d}",
+                gtt_id=lambda day, sequence: f"G{day:%y%m%d}{sequence:06d}",
                 late=late,
                 holds_frozen=holds_frozen,
                 unique_tags=unique_tags,

@@ -189,7 +189,7 @@ def test_legs_that_do_not_fit_the_kind_are_never_sent(kind: str, triggers: tuple
     ("wrong", "sentence"),
     [
         ({"entry": GttEntry(side=Side.SELL, limit_price=Decimal(8))}, "must close what its entry opens"),
-        ({"triggers": (TARGET, replace(STOP, side=Side.BUY))}, "must close what its entry opens"),
+        ({"triggers": (TARGET, replace(STOP, side=Side.BUY))}, "must be of one side"),
         (
             {"triggers": (replace(TARGET, trigger_price=Decimal(7)), replace(STOP, trigger_price=Decimal(8)))},
             "target 7 .* no better for a SELL than its stop 8",
