@@ -386,6 +386,7 @@ class SimulatedExchange:
         books = Books(account=self._book, universe=self._universe, day=self._day)
         for broker, sequence in restore(self.truth, books).items():
             self._sequence[broker, self._day] = sequence
+        self.gtts.resume()
         now = self.now().timestamp()
         for book in self._accounts.values():
             for order in book.orders.values():

@@ -64,12 +64,21 @@ class Gtts:
         self._book_of = book_of
         self._books = books
         self._sequence: Counter[tuple[str, date]] = Counter()
+        self._live: list[tuple[SimulatedAccount, BookedGtt]] = []
         self._advancing = False
 
     @property
     def is_busy(self) -> bool:
         """Whether a price or a fill may fire one."""
-        return any(gtt.is_live for book in self._books for gtt in book.gtts.values())
+        return bool(self._live)
+
+    def resume(self) -> None:
+        """Take back the GTTs of restored books."""
+        for book in self._books:
+            for gtt in book.gtts.values():
+                key = (book.account.broker, trading_day(gtt.placed_at))
+                self._sequence[key] = max(self._sequence[key], gtt.sequence)
+                self._live.append((book.account, gtt))
 
     # Requests
 
@@ -95,7 +104,7 @@ class Gtts:
         entry = exchange.place(account, ticket.entry) if ticket.entry else None
         book, now = self._book_of(account), exchange.now()
         hidden = self._fault(account, "gtt_place", Kind.INVISIBLE)
-        self._sequence[account.broker, day] = self._last(account.broker, day) + 1
+        self._sequence[account.broker, day] += 1
         sequence = self._sequence[account.broker, day]
         gtt = BookedGtt(
             gtt_id=name_of(day, sequence),
@@ -113,19 +122,9 @@ class Gtts:
             sequence=sequence,
         )
         book.gtts[gtt.gtt_id] = gtt
+        self._live.append((account, gtt))
         exchange.truth.write_gtt("gtt_accepted", gtt, now)
         return gtt
-
-    def _last(self, broker: str, day: date) -> int:
-        """The last sequence of the day, also of a book that was read back."""
-        kept = (
-            gtt.sequence
-            for book in self._books
-            if book.account.broker == broker
-            for gtt in book.gtts.values()
-            if trading_day(gtt.placed_at) == day
-        )
-        return max(self._sequence[broker, day], *kept, 0)
 
     def _leg(self, ticket: GttTicket, leg: LegTicket, now: datetime) -> BookedLeg:
         return BookedLeg(
@@ -149,7 +148,7 @@ class Gtts:
         :raises Refused: unknown, ended, or a leg that it has not or that breaks a rule.
         """
         self._exchange.advance()
-        gtt = self._live(account, gtt_id)
+        gtt = self._unended(account, gtt_id)
         changed = [(leg, legs[leg.role]) for leg in gtt.legs if leg.role in legs]
         if len(changed) != len(legs) or any(leg.side is not new.side for leg, new in changed):
             raise Refused(Why.ORDER_TYPE, f"GTT {gtt_id} has no such leg.")
@@ -171,7 +170,7 @@ class Gtts:
         :raises Refused: unknown or ended.
         """
         self._exchange.advance()
-        gtt = self._live(account, gtt_id)
+        gtt = self._unended(account, gtt_id)
         if not self._fault(account, "gtt_cancel", Kind.NO_EFFECT):
             self._end(gtt, LegState.CANCELLED, "gtt_cancelled", self._exchange.now())
         return gtt
@@ -189,7 +188,7 @@ class Gtts:
     def find(self, account: SimulatedAccount, gtt_id: str) -> BookedGtt | None:
         return self._book_of(account).gtts.get(gtt_id)
 
-    def _live(self, account: SimulatedAccount, gtt_id: str) -> BookedGtt:
+    def _unended(self, account: SimulatedAccount, gtt_id: str) -> BookedGtt:
         gtt = self.find(account, gtt_id)
         if gtt is None:
             raise Refused(Why.NO_SUCH_ORDER, f"There is no GTT {gtt_id}.")
@@ -201,17 +200,17 @@ class Gtts:
 
     def advance(self, epoch: float) -> None:
         """Expire, arm and fire what is due. The orders that it sends bring the exchange here again, for nothing."""
-        if self._advancing:
+        if self._advancing or not self._live:
             return
         self._advancing = True
         try:
-            for book in list(self._books):
-                for gtt in [gtt for gtt in book.gtts.values() if gtt.is_live]:
-                    self._look_at(book, gtt, epoch)
+            self._live = [pair for pair in self._live if pair[1].is_live]
+            for account, gtt in self._live:
+                self._look_at(account, gtt, epoch)
         finally:
             self._advancing = False
 
-    def _look_at(self, book: AccountBook, gtt: BookedGtt, epoch: float) -> None:
+    def _look_at(self, account: SimulatedAccount, gtt: BookedGtt, epoch: float) -> None:
         contract = self._exchange.universe.by_symbol(gtt.contract.exchange, gtt.contract.symbol)
         if contract is None:
             self._end(gtt, LegState.EXPIRED, "gtt_expired", moment(epoch))
@@ -225,7 +224,7 @@ class Gtts:
         for leg in gtt.legs:
             hit = price >= leg.trigger_price if leg.fires_above else price <= leg.trigger_price
             if hit and leg.state is LegState.ACTIVE:
-                self._fire(book.account, gtt, leg, epoch)
+                self._fire(account, gtt, leg, epoch)
 
     def _arm(self, gtt: BookedGtt, epoch: float) -> None:
         """Once the entry has ended its legs are for what it bought or sold; of a day gone by nothing is known."""

@@ -9,7 +9,7 @@ import pytest
 
 from brokers.clock import trading_day
 from brokers.domain.capabilities import Operation
-from brokers.domain.enums import OrderStatus, OrderType, Product, Side
+from brokers.domain.enums import Exchange, InstrumentKind, OptionRight, OrderStatus, OrderType, Product, Side
 from brokers.domain.errors import (
     BrokerUnavailable,
     NotSent,
@@ -22,7 +22,7 @@ from brokers.domain.errors import (
 from brokers.domain.gtt import GttCancel, GttChange, GttEntry, GttKind, GttRequest, GttRole, GttStatus, GttTrigger
 from tests.contract.gtt_desk import EVENT_OF, TODAY, Desk
 from tests.contract.test_ambiguity import LOST
-from tests.contract.world import Trader, one_call
+from tests.contract.world import Catalogue, Trader, one_call
 
 each_mutation = pytest.mark.parametrize("verb", EVENT_OF)
 each_kind = pytest.mark.parametrize("kind", GttKind)
@@ -87,6 +87,31 @@ def test_the_book_shows_a_gtt_as_it_was_placed(desk: Desk) -> None:
     assert (leg.trigger_price, leg.limit_price) == (desk.at(-10), desk.at(-12))
     assert gtt.placed_at is not None
     assert trading_day(gtt.placed_at) == TODAY
+
+
+@pytest.mark.parametrize(
+    ("exchange", "underlying", "kind"),
+    [
+        (Exchange.NFO, "NIFTY", InstrumentKind.FUTURE),
+        (Exchange.NFO, "RELIANCE", InstrumentKind.FUTURE),
+        (Exchange.BFO, "SENSEX", InstrumentKind.FUTURE),
+        (Exchange.BFO, "SENSEX", InstrumentKind.OPTION),
+    ],
+)
+def test_every_derivative_may_be_kept(
+    exchange: Exchange, underlying: str, kind: InstrumentKind, desk: Desk, catalogue: Catalogue
+) -> None:
+    right = OptionRight.CALL if kind is InstrumentKind.OPTION else None
+    instrument = catalogue.nearest(kind, right, underlying=underlying, exchange=exchange)
+    low = desk.trader.lowest(instrument)
+    order = GttTrigger(role=GttRole.ORDER, side=Side.BUY, trigger_price=low, limit_price=low)
+    request = desk.single(instrument=instrument, quantity=instrument.lot_size, triggers=(order,))
+    gtt_id = desk.adapter.submit_gtt(request).gtt_order_id
+    desk.adapter.alter_gtt(desk.change(gtt_id, request))
+    gtt = desk.only()
+    assert (gtt.gtt_order_id, gtt.symbol, gtt.exchange) == (gtt_id, instrument.symbol, exchange)
+    desk.adapter.withdraw_gtt(desk.cancel(gtt_id, request))
+    assert desk.only().status is GttStatus.CANCELLED
 
 
 def test_an_untriggered_gtt_is_no_order(desk: Desk) -> None:

@@ -110,12 +110,17 @@ class Catalogue:
                 return each
         raise InvalidSymbol(f"There is no {symbol}.")
 
-    def nearest(self, kind: InstrumentKind, right: OptionRight | None = None) -> Instrument:
-        """The NIFTY future or option that expires first, an option at the money."""
+    def nearest(
+        self,
+        kind: InstrumentKind,
+        right: OptionRight | None = None,
+        *,
+        underlying: str = "NIFTY",
+        exchange: Exchange = Exchange.NFO,
+    ) -> Instrument:
+        """The future or option of the underlying that expires first, an option at the money."""
         spot = next(
-            each.base_price
-            for each in self.contracts.values()
-            if (each.kind, each.underlying) == (InstrumentKind.INDEX, "NIFTY")
+            each.base_price for each in self.contracts.values() if each.expiry is None and each.underlying == underlying
         )
 
         def rank(each: Instrument) -> tuple[date, Decimal]:
@@ -124,7 +129,7 @@ class Catalogue:
         fitting = (
             each
             for each in self._by_key.values()
-            if (each.exchange, each.underlying, each.kind, each.right) == (Exchange.NFO, "NIFTY", kind, right)
+            if (each.exchange, each.underlying, each.kind, each.right) == (exchange, underlying, kind, right)
         )
         return min(fitting, key=rank)
 
