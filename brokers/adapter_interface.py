@@ -306,6 +306,7 @@ class BrokerAdapter(BrokerInterface):
     def place_order(self, *args: object, **kwargs: object) -> Any:
         raise UnsupportedFeature("An adapter does nothing of this by itself; ask BrokerFactory.get_broker().")
 
+    place_gtt = place_gtt_three_leg = modify_gtt = cancel_gtt = get_gtts = place_order
     modify_order = cancel_order = close_position = close_all_positions = place_order
     search_symbol = is_market_open = get_expiries = get_option_chain = get_candles = place_order
     get_margin_required = get_order_history = get_orders_between = get_trades_between = place_order

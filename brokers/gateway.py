@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from itertools import count
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -26,11 +26,13 @@ from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import OrderDenied, RateLimited, SessionExpired
+from brokers.domain.gtt import GttAck, GttCancel, GttChange, GttRequest
 from brokers.domain.inputs import Price
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderAck, OrderChange, OrderRequest
+from brokers.gtt.calls import GatewayGtts
 from brokers.interfaces import Clock
-from brokers.models import BrokerAccount
+from brokers.models import BrokerAccount, OrderIntent
 from brokers.reads import GatewayReads
 from brokers.session_marks import Marks, marks_of
 from brokers.wire import WireTrace
@@ -76,7 +78,7 @@ class _Held(NamedTuple):
     until: datetime
 
 
-class BrokerGateway(GatewayReads):
+class BrokerGateway(GatewayReads, GatewayGtts):
     """What :meth:`BrokerFactory.get_broker` returns."""
 
     def __init__(
@@ -172,7 +174,9 @@ class BrokerGateway(GatewayReads):
         with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=before_first_byte) as trace:
             yield trace
 
-    def transmit(self, operation: OrderRequest | OrderChange | CancelRequest) -> OrderAck:
+    def transmit(
+        self, operation: OrderRequest | OrderChange | CancelRequest | GttRequest | GttChange | GttCancel
+    ) -> OrderAck | GttAck:
         """Send one mutation, once. Call :meth:`prepare_send` and arm the attempt before.
 
         :raises BrokerError: classified from evidence; see the adapter's contract.
@@ -181,7 +185,13 @@ class BrokerGateway(GatewayReads):
             return self._adapter.place(operation)
         if isinstance(operation, OrderChange):
             return self._adapter.modify(operation)
-        return self._adapter.cancel(operation)
+        if isinstance(operation, CancelRequest):
+            return self._adapter.cancel(operation)
+        if isinstance(operation, GttRequest):
+            return self._adapter.submit_gtt(operation)
+        if isinstance(operation, GttChange):
+            return self._adapter.alter_gtt(operation)
+        return self._adapter.withdraw_gtt(operation)
 
     def report_expired(self, session_version: int) -> None:
         """A mutation found the session refused."""
@@ -204,13 +214,12 @@ class BrokerGateway(GatewayReads):
         client_order_id: str | None = None,
         strategy: str = "",
     ) -> str:
-        from brokers import outcome
         from brokers.ledger import operations
 
-        _refuse_open_transaction()
-        intent = operations.record_place(
-            broker=self.account.broker,
-            account=self.account.name,
+        return self.record_and_wait(
+            operations.record_place,
+            client_order_id=client_order_id,
+            has_own_key=bool(client_order_id),
             symbol=symbol,
             side=action,
             quantity=quantity,
@@ -220,11 +229,8 @@ class BrokerGateway(GatewayReads):
             exchange=exchange,
             product=product,
             time_in_force=time_in_force,
-            client_order_id=client_order_id or self._new_id(),
-            has_own_key=bool(client_order_id),
             strategy=strategy,
         )
-        return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
 
     def modify_order(
         self,
@@ -236,38 +242,36 @@ class BrokerGateway(GatewayReads):
         order_type: str | None = None,
         client_order_id: str | None = None,
     ) -> str:
-        from brokers import outcome
         from brokers.ledger import operations
 
-        _refuse_open_transaction()
-        intent = operations.record_modify(
-            broker=self.account.broker,
-            account=self.account.name,
+        return self.record_and_wait(
+            operations.record_modify,
+            client_order_id=client_order_id,
             broker_order_id=order_id,
-            client_order_id=client_order_id or self._new_id(),
             quantity=quantity,
             limit_price=price,
             trigger_price=trigger_price,
             order_type=order_type,
         )
-        return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
 
     def cancel_order(self, order_id: str) -> bool:
-        from brokers import outcome
         from brokers.ledger import operations, queries
 
         _refuse_open_transaction()
         order = queries.broker_order(self.account.pk, order_id, trading_day(self.clock.now()))
-        if order.status == OrderStatus.CANCELLED:
-            return True
-        intent = operations.record_cancel(
-            broker=self.account.broker,
-            account=self.account.name,
-            broker_order_id=order_id,
-            client_order_id=self._new_id(),
-        )
-        outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
+        if order.status != OrderStatus.CANCELLED:
+            self.record_and_wait(operations.record_cancel, client_order_id=None, broker_order_id=order_id)
         return True
+
+    def record_and_wait(
+        self, record: Callable[..., OrderIntent], *, client_order_id: str | None, **content: Any
+    ) -> str:
+        from brokers import outcome
+
+        _refuse_open_transaction()
+        key = client_order_id or self._new_id()
+        intent = record(broker=self.account.broker, account=self.account.name, client_order_id=key, **content)
+        return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
 
     def close_position(self, symbol: str, exchange: str | None = None, product: str | None = None) -> bool:
         return self._close(symbol, exchange, product)

@@ -11,14 +11,19 @@ from django.db.models import Q, QuerySet
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES
 from brokers.domain.errors import OrderDenied
-from brokers.domain.order_states import OPEN_QUESTIONS, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.gtt import GttStatus
+from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOutcome, IntentState
+from brokers.gtt import recording
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
-from brokers.models import BrokerAccount, BrokerOrder, OrderIntent, RiskChange, Scope
+from brokers.models import BrokerAccount, BrokerOrder, GttOrder, OrderIntent, RiskChange, Scope
 
 #: How long a command tries its cancels by itself; the workers go on with what is left.
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.2
+
+#: What a cancel is for: a broker order's primary key, or a GTT's.
+Resting = tuple[int | None, int | None]
 
 
 def cancel_open_orders(account: BrokerAccount | None, by: str) -> list[OrderIntent]:
@@ -33,29 +38,26 @@ def record_cancels(
     *,
     by: str,
     spare_exits: bool = False,
-    except_of: Container[int | None] = (),
+    except_of: Container[Resting] = (),
     new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
 ) -> list[OrderIntent]:
-    """Record a cancel for each working order in a switch's scope, with one row of history.
+    """Record a cancel for each working order and GTT in a switch's scope, with one row of history.
 
-    One that is being cancelled already keeps the cancel it has. ``except_of`` are broker orders' primary keys.
+    One that is being cancelled already keeps the cancel it has.
     """
     recorded = []
-    for order in _open_orders(scope, scope_key, spare_exits):
-        if order.pk in except_of:
+    resting: list[BrokerOrder | GttOrder] = [
+        *_open_orders(scope, scope_key, spare_exits),
+        *_open_gtts(scope, scope_key, spare_exits),
+    ]
+    for each in resting:
+        if _names(each) in except_of:
             continue
         try:
-            intent = operations.record_cancel(
-                broker=order.account.broker,
-                account=order.account.name,
-                broker_order_id=order.broker_order_id,
-                client_order_id=new_id(),
-                strategy=order.attempt.intent.strategy if order.attempt else "",
-            )
+            recorded.append(_record_cancel(each, new_id()))
         except OrderDenied:
             # It ended meanwhile.
             continue
-        recorded.append(intent)
     if recorded:
         RiskChange.objects.create(
             what="cancel of open orders",
@@ -86,7 +88,7 @@ def cancel_from_here(
     while True:
         # Looked at before the orders are listed: what was on its way then and has arrived is among them.
         more_may_come = _leaving(scope, scope_key).exists()
-        handled = {cancel.target_id for cancel in cancels.values()}
+        handled = {(cancel.target_id, cancel.gtt_id) for cancel in cancels.values()}
         new = record_cancels(scope, scope_key, by=by, spare_exits=spare_exits, except_of=handled)
         cancels |= {cancel.pk: cancel for cancel in new}
         waiting = [pk for pk, cancel in cancels.items() if cancel.state in (IntentState.READY, IntentState.ARMED)]
@@ -103,14 +105,14 @@ def was_seen_today(scope: Scope, scope_key: str) -> bool:
 
 def in_doubt(scope: Scope, scope_key: str) -> int:
     """How many of today's orders in a switch's scope may be at the broker without an order to cancel."""
-    placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind=IntentKind.PLACE)
+    placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind__in=PLACING_KINDS)
     return placed.filter(trading_day=_today(), state__in=OPEN_QUESTIONS | {IntentState.ARMED}).count()
 
 
 def _leaving(scope: Scope, scope_key: str) -> QuerySet[OrderIntent]:
     """Orders that a living process may be sending at this moment."""
     now = configured_clock().now()
-    placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind=IntentKind.PLACE)
+    placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind__in=PLACING_KINDS)
     return placed.filter(state=IntentState.ARMED).filter(
         attempts__outcome=AttemptOutcome.ARMED, attempts__quiet_at__gte=now
     )
@@ -126,6 +128,41 @@ def _open_orders(scope: Scope, scope_key: str, spare_exits: bool) -> QuerySet[Br
     if spare_exits:
         orders = orders.exclude(attempt__intent__reduce_only=True)
     return orders.select_related("account", "attempt__intent").order_by("account", "first_seen_at")
+
+
+def _open_gtts(scope: Scope, scope_key: str, spare_exits: bool) -> QuerySet[GttOrder]:
+    """GTTs of ours that may still trigger."""
+    gtts = GttOrder.objects.filter(
+        _where(scope, scope_key, "attempt__intent__strategy"),
+        origin=GttOrder.Origin.OURS,
+        status__in=[GttStatus.ACTIVE, GttStatus.UNKNOWN],
+    )
+    if spare_exits:
+        gtts = gtts.exclude(attempt__intent__reduce_only=True)
+    return gtts.select_related("account", "attempt__intent").order_by("account", "first_seen_at")
+
+
+def _names(resting: BrokerOrder | GttOrder) -> Resting:
+    return (resting.pk, None) if isinstance(resting, BrokerOrder) else (None, resting.pk)
+
+
+def _record_cancel(resting: BrokerOrder | GttOrder, client_order_id: str) -> OrderIntent:
+    whose, strategy = resting.account, resting.attempt.intent.strategy if resting.attempt else ""
+    if isinstance(resting, GttOrder):
+        return recording.record_cancel(
+            broker=whose.broker,
+            account=whose.name,
+            gtt_order_id=resting.gtt_order_id,
+            client_order_id=client_order_id,
+            strategy=strategy,
+        )
+    return operations.record_cancel(
+        broker=whose.broker,
+        account=whose.name,
+        broker_order_id=resting.broker_order_id,
+        client_order_id=client_order_id,
+        strategy=strategy,
+    )
 
 
 def _where(scope: Scope, scope_key: str, strategy: str) -> Q:

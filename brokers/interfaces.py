@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.errors import BrokerUnavailable, OrderDenied
+from brokers.domain.gtt import Gtt
 from brokers.domain.inputs import Price, rupees
 from brokers.domain.market import CandleSeries, Depth, OptionChain, Quote, YearRange
 from brokers.domain.orders import Fill, Order, OrderEvent
@@ -89,6 +90,66 @@ class BrokerInterface(ABC):
     @abstractmethod
     def cancel_order(self, order_id: str) -> bool:
         """Ask the broker to cancel; True when it took the request or the order is cancelled already."""
+
+    @abstractmethod
+    def place_gtt(
+        self,
+        symbol: str,
+        action: str,
+        quantity: int,
+        *,
+        trigger_price: Price,
+        price: Price,
+        exchange: str | None = None,
+        product: str | None = None,
+        client_order_id: str | None = None,
+        strategy: str = "",
+        reduce_only: bool = False,
+    ) -> str:
+        """Have the broker keep a limit order until the market reaches its trigger; returns the GTT's id.
+
+        Prices in rupees a unit. Raises as :meth:`place_order`, and :class:`UnsupportedFeature` where it is not offered.
+        """
+
+    @abstractmethod
+    def place_gtt_three_leg(
+        self,
+        symbol: str,
+        action: str,
+        quantity: int,
+        *,
+        price: Price,
+        target_trigger_price: Price,
+        target_price: Price,
+        stop_trigger_price: Price,
+        stop_price: Price,
+        exchange: str | None = None,
+        product: str | None = None,
+        client_order_id: str | None = None,
+        strategy: str = "",
+    ) -> str:
+        """Enter at ``price`` at once, and have the broker keep a target and a stop that close it; as :meth:`place_gtt`."""
+
+    @abstractmethod
+    def modify_gtt(
+        self,
+        gtt_order_id: str,
+        *,
+        trigger_price: Price = None,
+        price: Price = None,
+        target_trigger_price: Price = None,
+        target_price: Price = None,
+        stop_trigger_price: Price = None,
+        stop_price: Price = None,
+        client_order_id: str | None = None,
+    ) -> str: ...
+
+    @abstractmethod
+    def cancel_gtt(self, gtt_order_id: str) -> bool: ...
+
+    @abstractmethod
+    def get_gtts(self, first: date | str | None = None, last: date | str | None = None) -> list[Gtt]:
+        """The GTT book of the IST days on which they were placed; by default from the oldest active one until today."""
 
     @abstractmethod
     def close_position(self, symbol: str, exchange: str | None = None, product: str | None = None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from brokers.clock import IST, configured_clock
 from brokers.domain.errors import ApprovalNeeded, NotSent, OrderDenied, OrderOutcomeUnknown, OrderRejected
-from brokers.domain.order_states import OPEN_QUESTIONS, IntentKind, IntentState
+from brokers.domain.order_states import GTT_KINDS, OPEN_QUESTIONS, IntentState
 from brokers.ledger.delivery import ANSWER_SECONDS, SEND_SECONDS, try_to_deliver
 from brokers.ledger.operations import withdraw
 from brokers.models import OrderIntent
@@ -68,6 +68,8 @@ def _told(intent: OrderIntent) -> str:
             reason=attempt.reply_text if attempt else "",
             code=attempt.reply_code if attempt else "",
         )
-    if intent.kind != IntentKind.PLACE and intent.target is not None:
+    if intent.target is not None:
         return intent.target.broker_order_id
+    if intent.kind in GTT_KINDS:
+        return (intent.gtt or intent.attempts.get(gtt_order__isnull=False).gtt_order).gtt_order_id
     return intent.attempts.get(broker_order__isnull=False).broker_order.broker_order_id

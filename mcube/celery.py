@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 WORKER_SLOTS = 4
 TASK_MODULES = (
     "orders",
+    "gtts",
     "sessions",
     "snapshots",
     "account",

@@ -42,6 +42,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
             ("Intents", "receipt_long", "brokers.orderintent"),
             ("Broker's book", "menu_book", "brokers.brokerorder"),
             ("Fills", "done_all", "brokers.tradefill"),
+            ("GTTs", "alarm", "brokers.gttorder"),
         ),
     ),
     (

@@ -74,6 +74,13 @@ TABLE = (
         description="Reads the book of accounts with something open at each tick, of the others once a minute.",
     ),
     Entry(
+        name="GTT books",
+        task="tasks.gtts.schedule_sync",
+        every=60,
+        expires=50,
+        description="Reads the GTT book of accounts with an active GTT every five minutes while the market is active.",
+    ),
+    Entry(
         name="alerts",
         task="tasks.alerts.send_due",
         every=5,

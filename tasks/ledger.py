@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from brokers.clock import configured_clock
 from brokers.domain.errors import AccountNotFound, CredentialsNotFound, OrderDenied
-from brokers.domain.order_states import IntentKind, IntentState
+from brokers.domain.order_states import CANCEL_KINDS, PLACING_KINDS, IntentKind, IntentState
 from brokers.gateway import no_waiting
 from brokers.ledger.delivery import try_to_deliver
 from brokers.models import OrderIntent
@@ -97,7 +97,7 @@ class OrderTask(BaseTask):
     def _keyed(self, content: dict[str, Any], made_up: str | None) -> dict[str, Any]:
         """The order with a client order id, and for a new one whether the caller gave it."""
         key = content.get("client_order_id")
-        own = {"has_own_key": bool(key)} if self.kind is IntentKind.PLACE else {}
+        own = {"has_own_key": bool(key)} if self.kind in PLACING_KINDS else {}
         return content | {"client_order_id": key or made_up} | own
 
     def _record_on_arrival(self, content: dict[str, Any]) -> int:
@@ -123,19 +123,22 @@ def task_id_of(intent: OrderIntent) -> str:
 
 
 def _publish(intent: OrderIntent, countdown: float | None, lasts: timedelta) -> None:
-    from tasks import orders
+    from tasks import gtts, orders
 
     task = {
         IntentKind.PLACE: orders.place_order,
         IntentKind.CANCEL: orders.cancel_order,
         IntentKind.MODIFY: orders.modify_order,
+        IntentKind.GTT: gtts.place_gtt,
+        IntentKind.GTT_CANCEL: gtts.cancel_gtt,
+        IntentKind.GTT_MODIFY: gtts.modify_gtt,
     }[IntentKind(intent.kind)]
     left = min(intent.not_after - configured_clock().now(), lasts)
     try:
         task.apply_async(
             kwargs={"intent_id": intent.pk, "broker": intent.account.broker},
             task_id=task_id_of(intent),
-            priority=Priority.URGENT if intent.kind == IntentKind.CANCEL or intent.reduce_only else Priority.ORDER,
+            priority=Priority.URGENT if intent.kind in CANCEL_KINDS or intent.reduce_only else Priority.ORDER,
             expires=max(1.0, left.total_seconds()),
             countdown=countdown,
         )

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from brokers.domain.enums import OrderStatus
+from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import AttemptOutcome, IntentState
 from brokers.domain.redaction import redact
 from brokers.models import BrokerOrder, DayRecord, KillSwitch, SessionState, Severity
@@ -68,6 +69,15 @@ SESSION_COLOURS = colours(
         SessionState.Status.EXPIRED: "warning",
         SessionState.Status.NEEDS_PERSON: "warning",
         SessionState.Status.FAILED: "danger",
+    },
+)
+GTT_COLOURS = colours(
+    GttStatus,
+    {
+        GttStatus.ACTIVE: "primary",
+        GttStatus.TRIGGERED: "success",
+        GttStatus.REJECTED: "warning",
+        GttStatus.UNKNOWN: "danger",
     },
 )
 ORIGIN_COLOURS = colours(

@@ -18,13 +18,22 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWid
 
 from brokers.admin.base import ModelAdmin
 from brokers.admin.deeds import Deed, ReasonForm, page, person, typed_word
-from brokers.admin.display import ATTEMPT_COLOURS, INTENT_COLOURS, NOTHING, STATUS_COLOURS, age, price, state_word
+from brokers.admin.display import (
+    ATTEMPT_COLOURS,
+    GTT_COLOURS,
+    INTENT_COLOURS,
+    NOTHING,
+    STATUS_COLOURS,
+    age,
+    price,
+    state_word,
+)
 from brokers.admin.timeline import order_page
 from brokers.alerts import acknowledge
 from brokers.clock import IST, configured_clock
 from brokers.discovery import spec_of
-from brokers.domain.enums import OrderStatus
-from brokers.domain.order_states import OPEN_QUESTIONS, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.gtt import GttTrigger
+from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.redaction import scrub
 from brokers.ledger import queries
 from brokers.models import OrderAttempt, OrderIntent
@@ -81,7 +90,10 @@ def in_words(intent: OrderIntent) -> str:
     """``buy 75 NIFTY26NOV24500CE at 112.5``, as the caller asked."""
     what = "" if intent.kind == IntentKind.PLACE else f"{intent.get_kind_display()} "
     at = f"at {price(intent.limit_price)}" if intent.limit_price is not None else "at market"
-    return f"{what}{intent.side.lower()} {intent.quantity} {intent.symbol} {at}".strip()
+    triggers = [GttTrigger.of(each) for each in intent.triggers or ()]
+    waits = [f"{each.side.lower()} at {price(each.limit_price)} from {price(each.trigger_price)}" for each in triggers]
+    then = f", {' or '.join(waits)}" if waits else ""
+    return f"{what}{intent.side.lower()} {intent.quantity} {intent.symbol} {at}{then}".strip()
 
 
 def list_page(admin_page: ModelAdmin, request: HttpRequest) -> HttpResponse:
@@ -115,7 +127,7 @@ def question_page(admin_page: ModelAdmin, request: HttpRequest, intent: OrderInt
 def _deeds(intent: OrderIntent, known: Mapping[str, Any], now: datetime) -> list[Deed]:
     decidable = intent.state in (IntentState.NEEDS_HUMAN, IntentState.ABSENT)
     deeds = []
-    if intent.state == IntentState.NEEDS_HUMAN and intent.kind == IntentKind.PLACE:
+    if intent.state == IntentState.NEEDS_HUMAN and intent.kind in PLACING_KINDS:
         deeds.append(_adopt(intent, known["candidates"]))
     if decidable:
         deeds.append(_not_placed(intent))
@@ -271,7 +283,7 @@ def _shown(intent: OrderIntent, known: Mapping[str, Any], now: datetime) -> dict
             {
                 **_timed(order),
                 "status": order["status"].replace("_", " ").lower(),
-                "colour": STATUS_COLOURS.get(OrderStatus(order["status"]), ""),
+                "colour": (STATUS_COLOURS | GTT_COLOURS).get(order["status"], ""),
                 "price": price(Decimal(order["limit_price"])) if order["limit_price"] else NOTHING,
             }
             for order in known["candidates"]

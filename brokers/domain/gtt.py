@@ -47,6 +47,25 @@ class GttTrigger:
     #: Rupees a unit, on the tick.
     limit_price: Decimal
 
+    @classmethod
+    def of(cls, plain: Mapping[str, str]) -> "GttTrigger":
+        """Back from :meth:`plain`."""
+        return cls(
+            role=GttRole(plain["role"]),
+            side=Side(plain["side"]),
+            trigger_price=Decimal(plain["trigger_price"]),
+            limit_price=Decimal(plain["limit_price"]),
+        )
+
+    def plain(self) -> dict[str, str]:
+        """As JSON, in which equal triggers are equal text."""
+        return {
+            "role": self.role.value,
+            "side": self.side.value,
+            "trigger_price": f"{self.trigger_price.normalize():f}",
+            "limit_price": f"{self.limit_price.normalize():f}",
+        }
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GttEntry:

@@ -11,6 +11,9 @@ class IntentKind(StrEnum):
     PLACE = "PLACE"
     CANCEL = "CANCEL"
     MODIFY = "MODIFY"
+    GTT = "GTT"  # have the broker keep an order until its trigger
+    GTT_CANCEL = "GTT_CANCEL"
+    GTT_MODIFY = "GTT_MODIFY"
 
 
 class AttemptOutcome(StrEnum):
@@ -61,6 +64,13 @@ INITIAL_STATES: dict[IntentState, frozenset[Actor]] = {
     IntentState.READY: frozenset({Actor.CALLER}),
     IntentState.AWAITING_APPROVAL: frozenset({Actor.CALLER}),
 }
+#: What puts something new at the broker.
+PLACING_KINDS = frozenset({IntentKind.PLACE, IntentKind.GTT})
+#: What only takes something away from there, and passes wherever that can do no harm.
+CANCEL_KINDS = frozenset({IntentKind.CANCEL, IntentKind.GTT_CANCEL})
+#: These are looked up in the broker's GTT book, the others in its order book.
+GTT_KINDS = frozenset({IntentKind.GTT, IntentKind.GTT_CANCEL, IntentKind.GTT_MODIFY})
+ORDER_KINDS = frozenset(IntentKind) - GTT_KINDS
 #: Not sent yet, and may still be.
 UNSENT_STATES = frozenset({IntentState.NEW, IntentState.READY, IntentState.AWAITING_APPROVAL})
 #: Nobody knows yet what the broker made of it: a cancel or modify in one of these blocks its like on the same order.

@@ -29,8 +29,8 @@ from brokers.domain.errors import (
     RateLimited,
     SDKMissing,
 )
-from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
-from brokers.domain.orders import CancelRequest
+from brokers.domain.order_states import CANCEL_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.orders import OrderChange, OrderRequest
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
 from brokers.ledger import queries, sender
@@ -83,7 +83,7 @@ def try_to_deliver(intent_id: int) -> tuple[OrderIntent, Exception | None]:
     try:
         gateway = BrokerFactory.get_broker(intent.account.broker, intent.account.name)
         gate.check_now(intent, gateway)
-        if intent.kind != IntentKind.CANCEL:
+        if intent.kind not in CANCEL_KINDS:
             barrier.check(intent.account, now)
         if intent.waiting_reason:
             _check_turn(intent, now)
@@ -134,7 +134,7 @@ def _arm(
     :raises RateLimited: an order rate is used up for now.
     :raises OrderDenied: it does not go together with what is open, or a kill switch was set meanwhile.
     """
-    price = operation.limit_price if not isinstance(operation, CancelRequest) else None
+    price = operation.limit_price if isinstance(operation, OrderRequest | OrderChange) else None
     armed_by = sender.this_process()
     try:
         with transaction.atomic(durable=True):
@@ -177,13 +177,17 @@ def _match_key(intent: OrderIntent, price: Decimal | None) -> str:
     """What makes two attempts look alike in this broker's book, as SHA-256."""
     from brokers.discovery import spec_of
 
-    parts: list[object] = [intent.account_id, intent.trading_day, intent.kind]
-    if intent.kind != IntentKind.PLACE:
-        parts += [intent.target_id]
-    elif spec_of(intent.account.broker).capabilities.echoes_client_tag:
+    # What a three-leg GTT enters with looks like any other order.
+    enters = intent.kind == IntentKind.GTT and intent.trigger_price is None
+    kind = IntentKind.PLACE if enters else intent.kind
+    parts: list[object] = [intent.account_id, intent.trading_day, kind]
+    if target := intent.target_id or intent.gtt_id:
+        parts += [target]
+    elif spec_of(intent.account.broker).capabilities.echoes_client_tag and not intent.triggers:
         parts += [intent.client_tag]
     else:
         parts += [intent.exchange, intent.symbol, intent.side, intent.quantity, intent.product]
+        price = price or intent.limit_price
         parts += [price.normalize() if price else None, intent.trigger_price]
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
 

@@ -20,7 +20,7 @@ from brokers.domain.enums import (
 )
 from brokers.domain.errors import IdempotencyConflict, OrderDenied
 from brokers.domain.inputs import Price, parse_or_deny, rupees, units
-from brokers.domain.order_states import LIVE_STATES, UNSETTLED_STATES, Actor, IntentKind, IntentState
+from brokers.domain.order_states import CANCEL_KINDS, LIVE_STATES, UNSETTLED_STATES, Actor, IntentKind, IntentState
 from brokers.factory import find_account
 from brokers.ledger import queries
 from brokers.ledger.identity import check_words, fingerprint_of, unsaved_intent
@@ -78,7 +78,7 @@ def record_place(
         time_in_force=time_in_force,
         reduce_only=reduce_only,
     )
-    return _record(
+    return record(
         row,
         IntentKind.PLACE,
         client_order_id,
@@ -138,11 +138,11 @@ def record_cancel(
     :raises OrderDenied: the order is not ours, not known, or has ended.
     """
     row = find_account(spec_of(broker).name, account)
-    if existing := _existing(row, client_order_id):
-        return _same(existing, {"target": broker_order_id}, IntentKind.CANCEL)
+    if known := existing(row, client_order_id):
+        return same(known, {"target": broker_order_id}, IntentKind.CANCEL)
     target = _target(row, broker_order_id)
     try:
-        return _record(
+        return record(
             row,
             IntentKind.CANCEL,
             client_order_id,
@@ -180,8 +180,8 @@ def record_modify(
         "trigger_price": rupees(trigger_price, "Trigger price"),
         "order_type": parse_or_deny(OrderType, order_type).value if order_type else None,
     }
-    if existing := _existing(row, client_order_id):
-        return _same(existing, {"target": broker_order_id, **_given(wanted)}, IntentKind.MODIFY)
+    if known := existing(row, client_order_id):
+        return same(known, {"target": broker_order_id, **_given(wanted)}, IntentKind.MODIFY)
     if not _given(wanted):
         raise OrderDenied(f"Nothing to modify on order {broker_order_id}; give a quantity, a price or a trigger price.")
     target = _target(row, broker_order_id)
@@ -190,7 +190,7 @@ def record_modify(
     rules.check_order(spec, instrument, content, trading_day(configured_clock().now()))
     _check_modify(target, content)
     try:
-        return _record(
+        return record(
             row,
             IntentKind.MODIFY,
             client_order_id,
@@ -246,7 +246,7 @@ class _MutationOpen(Exception):
         self.intent = intent
 
 
-def _record(
+def record(
     account: BrokerAccount,
     kind: IntentKind,
     client_order_id: str,
@@ -262,11 +262,11 @@ def _record(
     now = configured_clock().now()
     check_words(key, strategy)
     if not_after is not None:
-        check_lifetime(not_after, now)
+        rules.check_lifetime(not_after, now)
     if fingerprint is None:
         fingerprint = {"target": target.broker_order_id} if target else content
-    lifetime = EXIT_LIFETIME if kind == IntentKind.CANCEL or content["reduce_only"] else ENTRY_LIFETIME
-    is_asked_about = account.requires_approval and kind != IntentKind.CANCEL and not content["reduce_only"]
+    lifetime = EXIT_LIFETIME if kind in CANCEL_KINDS or content["reduce_only"] else ENTRY_LIFETIME
+    is_asked_about = account.requires_approval and kind not in CANCEL_KINDS and not content["reduce_only"]
     intent = unsaved_intent(
         account,
         kind,
@@ -286,8 +286,8 @@ def _record(
         with transaction.atomic():
             create(intent, cause=f"{kind.lower()} recorded", at=now)
     except IntegrityError:
-        if existing := _existing(account, key):
-            return _same(existing, fingerprint, kind)
+        if known := existing(account, key):
+            return same(known, fingerprint, kind)
         if target is not None:
             open_one = OrderIntent.objects.filter(target=target, kind=kind, state__in=UNSETTLED_STATES).first()
             if open_one is not None:
@@ -296,20 +296,7 @@ def _record(
     return intent
 
 
-def check_lifetime(not_after: datetime, now: datetime) -> None:
-    """An intent belongs to one trading day, and so does the book in which it is followed."""
-    if not isinstance(not_after, datetime):
-        raise OrderDenied(f"not_after {not_after!r} is not a time; give an aware datetime.")
-    if not_after.tzinfo is None:
-        raise OrderDenied(f"not_after {not_after.isoformat()} has no time zone; give an aware time.")
-    if trading_day(not_after) > trading_day(now):
-        raise OrderDenied(
-            f"not_after {not_after.isoformat()} is on a later day than today, {trading_day(now):%d %b %Y} in India; "
-            "record the order on the day on which it is to be sent."
-        )
-
-
-def _existing(account: BrokerAccount, client_order_id: str) -> OrderIntent | None:
+def existing(account: BrokerAccount, client_order_id: str) -> OrderIntent | None:
     return (
         OrderIntent.objects.select_related("account", "target")
         .filter(account=account, client_order_id=str(client_order_id))
@@ -317,23 +304,23 @@ def _existing(account: BrokerAccount, client_order_id: str) -> OrderIntent | Non
     )
 
 
-def _same(existing: OrderIntent, fingerprint: dict[str, Any], kind: IntentKind) -> OrderIntent:
+def same(known: OrderIntent, fingerprint: dict[str, Any], kind: IntentKind) -> OrderIntent:
     """The recorded intent, if it says the same.
 
     :raises IdempotencyConflict: it says something else, or was said on another day.
     """
-    if existing.trading_day != trading_day(configured_clock().now()):
+    if known.trading_day != trading_day(configured_clock().now()):
         raise IdempotencyConflict(
-            f"Client order id {existing.client_order_id!r} was used on {existing.trading_day:%d %b %Y}, for "
-            f"{existing.kind.lower()} of {existing.symbol} x {existing.quantity}; nothing is sent for it today, give a "
+            f"Client order id {known.client_order_id!r} was used on {known.trading_day:%d %b %Y}, for "
+            f"{known.kind.lower()} of {known.symbol} x {known.quantity}; nothing is sent for it today, give a "
             "new id to a new order."
         )
-    if existing.fingerprint != fingerprint_of(kind, fingerprint):
+    if known.fingerprint != fingerprint_of(kind, fingerprint):
         raise IdempotencyConflict(
-            f"Client order id {existing.client_order_id!r} already stands for {existing.kind.lower()} of "
-            f"{existing.symbol} x {existing.quantity}; give a new id to a new order."
+            f"Client order id {known.client_order_id!r} already stands for {known.kind.lower()} of "
+            f"{known.symbol} x {known.quantity}; give a new id to a new order."
         )
-    return existing
+    return known
 
 
 def _target(account: BrokerAccount, broker_order_id: str) -> BrokerOrder:

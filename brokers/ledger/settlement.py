@@ -21,10 +21,11 @@ from brokers.domain.errors import (
     TagTaken,
 )
 from brokers.domain.evidence import WireEvidence
-from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.gtt import GttAck
+from brokers.domain.order_states import PLACING_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.domain.orders import OrderAck
 from brokers.ledger.transitions import StaleIntent, move, wire_evidence
-from brokers.models import BrokerOrder, OrderAttempt, OrderIntent, Severity
+from brokers.models import BrokerOrder, GttOrder, OrderAttempt, OrderIntent, Severity
 from brokers.wire import WireTrace
 
 log = logging.getLogger("brokers.ledger")
@@ -73,15 +74,16 @@ def classify(error: BrokerError, trace: WireTrace) -> Settlement:
     )
 
 
-def acked(ack: OrderAck, trace: WireTrace) -> Settlement:
+def acked(ack: OrderAck | GttAck, trace: WireTrace) -> Settlement:
     """The broker took the request."""
+    taken_as = ack.gtt_order_id if isinstance(ack, GttAck) else ack.broker_order_id
     return Settlement(
         outcome=AttemptOutcome.ACKED,
         state=IntentState.WORKING,
-        cause=f"the broker took it as {ack.broker_order_id}",
+        cause=f"the broker took it as {taken_as}",
         text=ack.message,
         evidence=ack.evidence or (trace.last.evidence() if trace.last else None),
-        broker_order_id=ack.broker_order_id,
+        broker_order_id=taken_as,
     )
 
 
@@ -102,7 +104,7 @@ def settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: 
     """
     try:
         with transaction.atomic():
-            if result.outcome is AttemptOutcome.ACKED and intent.kind == IntentKind.PLACE:
+            if result.outcome is AttemptOutcome.ACKED and intent.kind in PLACING_KINDS:
                 result = _mirrored(intent, attempt, result, now)
             outcome, state, changes = _where_to(intent, attempt, result, now)
             _judge(intent, attempt, outcome, result)
@@ -131,7 +133,7 @@ def _where_to(
         return result.outcome, result.state, again
     refused = result.state is IntentState.REFUSED or (
         # Only a cancel or a change can be refused and have its goal reached all the same.
-        result.outcome is AttemptOutcome.REFUSED and intent.kind == IntentKind.PLACE
+        result.outcome is AttemptOutcome.REFUSED and intent.kind in PLACING_KINDS
     )
     if not refused:
         return result.outcome, result.state, {}
@@ -169,7 +171,8 @@ def _judge(intent: OrderIntent, attempt: OrderAttempt, outcome: AttemptOutcome, 
 
 def _note_late_answer(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: datetime) -> None:
     """Tell a person of an order that the broker took after it was given up."""
-    if result.outcome is not AttemptOutcome.ACKED or BrokerOrder.objects.filter(attempt=attempt).exists():
+    is_followed = any(mirror.objects.filter(attempt=attempt).exists() for mirror in (BrokerOrder, GttOrder))
+    if result.outcome is not AttemptOutcome.ACKED or is_followed:
         return
     raise_alert(
         "late_answer",
@@ -190,6 +193,10 @@ def _mirrored(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, no
     One broker order belongs to one attempt: an id that another attempt has proves nothing about this one.
     """
     broker_order_id = result.broker_order_id
+    elsewhere = f"the broker answered with order {broker_order_id}, which is another order's"
+    of_another = replace(result, outcome=AttemptOutcome.UNKNOWN, state=IntentState.UNKNOWN, cause=elsewhere)
+    if intent.kind == IntentKind.GTT:
+        return result if GttOrder.take(intent, attempt, broker_order_id, now) else of_another
     try:
         with transaction.atomic():
             BrokerOrder.objects.create(
@@ -216,6 +223,5 @@ def _mirrored(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, no
             account=intent.account, trading_day=intent.trading_day, broker_order_id=broker_order_id
         )
         if not seen.filter(attempt__isnull=True).update(attempt=attempt, origin=BrokerOrder.Origin.OURS):
-            cause = f"the broker answered with order {broker_order_id}, which is another order's"
-            return replace(result, outcome=AttemptOutcome.UNKNOWN, state=IntentState.UNKNOWN, cause=cause)
+            return of_another
     return result

@@ -5,6 +5,7 @@ from brokers.models.alerts import Alert, AlertChannel, AlertDelivery, Severity
 from brokers.models.calendar import SessionRule, SpecialDay
 from brokers.models.days import DayRecord
 from brokers.models.feeds import FeedSubscription
+from brokers.models.gtt import GttBook, GttOrder
 from brokers.models.instruments import (
     InstrumentEdition,
     InstrumentListing,
@@ -46,6 +47,8 @@ __all__ = [
     "BrokerOrder",
     "DayRecord",
     "FeedSubscription",
+    "GttBook",
+    "GttOrder",
     "HoldingLine",
     "HoldingSnapshot",
     "HumanDecision",

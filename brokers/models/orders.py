@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from brokers.domain.order_states import (
+    PLACING_KINDS,
     RESERVING_STATES,
     UNSETTLED_STATES,
     AttemptOutcome,
@@ -21,7 +22,7 @@ class OrderIntent(models.Model):
     """What somebody wants done at a broker, recorded before anything is sent."""
 
     account = models.ForeignKey(BrokerAccount, on_delete=models.PROTECT, related_name="intents")
-    kind = models.CharField(max_length=8, choices=[(m.value, m.value.lower()) for m in IntentKind])
+    kind = models.CharField(max_length=10, choices=[(m.value, m.value.replace("_", " ").lower()) for m in IntentKind])
     strategy = models.CharField(max_length=64, blank=True)
     #: The caller's key, unique per account for ever.
     client_order_id = models.CharField(max_length=64)
@@ -53,6 +54,10 @@ class OrderIntent(models.Model):
     slice = models.PositiveSmallIntegerField(null=True, blank=True)
     #: The order to cancel or modify.
     target = models.ForeignKey("BrokerOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="mutations")
+    #: The GTT to cancel or modify.
+    gtt = models.ForeignKey("GttOrder", on_delete=models.PROTECT, null=True, blank=True, related_name="mutations")
+    #: Of a GTT or its change: role, side, trigger_price and limit_price of each trigger, prices in rupees as text.
+    triggers = models.JSONField(null=True, blank=True)
     state = models.CharField(
         max_length=20, choices=[(m.value, m.value.lower()) for m in IntentState], default=IntentState.READY
     )
@@ -85,15 +90,22 @@ class OrderIntent(models.Model):
                 condition=Q(kind__in=[IntentKind.CANCEL, IntentKind.MODIFY]) & Q(state__in=sorted(UNSETTLED_STATES)),
                 name="one_open_mutation_per_order_and_kind",
             ),
+            models.UniqueConstraint(
+                fields=["gtt", "kind"],
+                condition=Q(kind__in=[IntentKind.GTT_CANCEL, IntentKind.GTT_MODIFY])
+                & Q(state__in=sorted(UNSETTLED_STATES)),
+                name="one_open_mutation_per_gtt_and_kind",
+            ),
             models.UniqueConstraint(fields=["plan", "leg", "slice"], name="slices_are_written_once"),
             models.CheckConstraint(condition=Q(state__in=list(IntentState)), name="intent_state_is_known"),
             models.CheckConstraint(condition=Q(kind__in=list(IntentKind)), name="intent_kind_is_known"),
             models.CheckConstraint(
-                condition=~Q(kind=IntentKind.PLACE) | (Q(quantity__gt=0) & Q(side__in=["BUY", "SELL"])),
+                condition=~Q(kind__in=sorted(PLACING_KINDS)) | (Q(quantity__gt=0) & Q(side__in=["BUY", "SELL"])),
                 name="place_has_side_and_quantity",
             ),
             models.CheckConstraint(
-                condition=Q(kind=IntentKind.PLACE) | Q(target__isnull=False), name="mutation_has_target"
+                condition=Q(kind__in=sorted(PLACING_KINDS)) | Q(target__isnull=False) | Q(gtt__isnull=False),
+                name="mutation_has_target",
             ),
         ]
         indexes = [

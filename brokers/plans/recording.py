@@ -22,10 +22,11 @@ from brokers.domain.instruments import Instrument
 from brokers.domain.order_states import Actor, IntentKind, IntentState
 from brokers.factory import find_account
 from brokers.ledger.identity import check_words, fingerprint_of, unsaved_intent
-from brokers.ledger.operations import check_lifetime, place_content
+from brokers.ledger.operations import place_content
 from brokers.ledger.transitions import create
 from brokers.models import BrokerAccount, OrderIntent, OrderPlan
 from brokers.plans.slicing import sliced
+from brokers.risk import rules
 
 #: Lots in one order and seconds between two slices of a leg, where the caller names none. Shares have no lots
 #: worth the name and are cut by the freeze quantity alone.
@@ -70,7 +71,7 @@ def record_basket(
     row, now, key = find_account(spec_of(broker).name, account), configured_clock().now(), str(client_order_id)
     check_words(key, strategy)
     if not_after is not None:
-        check_lifetime(not_after, now)
+        rules.check_lifetime(not_after, now)
     pace = checked_pace(pace_seconds, OrderPlan.Kind.BASKET)
     cut = [_leg(row, number, leg, lots_per_order) for number, leg in enumerate(_listed(legs))]
     fingerprint = fingerprint_of(

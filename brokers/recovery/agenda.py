@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from operator import attrgetter
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import GTT_KINDS, ORDER_KINDS, AttemptOutcome, IntentKind, IntentState
 from brokers.models import BrokerAccount, HumanDecision, OrderAttempt, OrderIntent
 
 
@@ -51,7 +51,7 @@ _OF_INTENT = (
 )
 
 
-def of(account: BrokerAccount, day: date) -> list[Question]:
+def of(account: BrokerAccount, day: date, kinds: Collection[IntentKind] = ORDER_KINDS) -> list[Question]:
     """What of an account is open, watched until ``day`` ends, or left over from an earlier day; oldest first."""
     resent = set(_resent(day).values_list("attempt", flat=True))
     # The states stand by themselves as well, so that both databases see which index serves.
@@ -60,10 +60,11 @@ def of(account: BrokerAccount, day: date) -> list[Question]:
         | Q(intent__state=IntentState.NOT_PLACED, intent__trading_day=day)
         | Q(intent__state=IntentState.WORKING, intent__trading_day__lt=day),
         intent__state__in=_TO_FIND_OUT,
+        intent__kind__in=kinds,
     )
     columns = (*_OF_ATTEMPT, *(f"intent__{name}" for name in _OF_INTENT))
     found = set(rows.values_list(*columns))
-    if resent:
+    if resent and IntentKind.PLACE in kinds:
         found.update(_rows(account).filter(pk__in=resent).values_list(*columns))
     questions = (Question._make((*row, row[0] in resent)) for row in found)
     return sorted(questions, key=attrgetter("armed_at"))
@@ -98,7 +99,11 @@ def left_over(account: BrokerAccount, day: date) -> QuerySet[OrderAttempt]:
     """Attempts of earlier days that are unknown, or were working when their day ended."""
     return (
         _attempts(account)
-        .filter(intent__state__in=[IntentState.UNKNOWN, IntentState.WORKING], intent__trading_day__lt=day)
+        .filter(
+            intent__state__in=[IntentState.UNKNOWN, IntentState.WORKING],
+            intent__kind__in=ORDER_KINDS,
+            intent__trading_day__lt=day,
+        )
         .exclude(outcome__in=[AttemptOutcome.NOT_SENT, AttemptOutcome.VOID])
     )
 
@@ -108,7 +113,8 @@ def accounts_in_question(day: date, *, ended: date) -> QuerySet[BrokerAccount]:
     intents = OrderIntent.objects.filter(
         Q(state__in=[IntentState.UNKNOWN, IntentState.ABSENT])
         | Q(state=IntentState.NOT_PLACED, trading_day=day)
-        | Q(state=IntentState.WORKING, trading_day__lte=ended),
+        | Q(state=IntentState.WORKING, trading_day__lte=ended)
+        | Q(state=IntentState.WORKING, kind__in=GTT_KINDS),
         mode=settings.MODE.value,
     )
     watched_on = Q(pk__in=_resent(day).values("intent__account"))

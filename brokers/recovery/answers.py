@@ -10,7 +10,7 @@ from django.db import transaction
 
 from brokers.alerts import raise_alert
 from brokers.discovery import spec_of
-from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import CANCEL_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import OrderAttempt, OrderIntent, Severity
 
@@ -48,9 +48,9 @@ def settle_absent(intent: OrderIntent, now: datetime) -> None:
 
 def _may_be_sent_again(intent: OrderIntent) -> bool:
     """A cancel, whose goal is the same however often it is sent; an order once, where the policy is switched on."""
-    if intent.kind == IntentKind.CANCEL:
+    if intent.kind in CANCEL_KINDS:
         return True
-    if intent.kind == IntentKind.MODIFY or not intent.account.resend_after_absence:
+    if intent.kind != IntentKind.PLACE or not intent.account.resend_after_absence:
         return False
     again = intent.events.filter(from_state=IntentState.ABSENT, to_state=IntentState.READY)
     return spec_of(intent.account.broker).capabilities.refuses_duplicate_tag and not again.exists()

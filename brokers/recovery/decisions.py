@@ -13,18 +13,19 @@ from django.db.models import Model
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.errors import OrderDenied
-from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import PLACING_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import (
     BookRead,
     BrokerOrder,
+    GttOrder,
     HumanDecision,
     OrderAttempt,
     OrderIntent,
     PositionLine,
     PositionSnapshot,
 )
-from brokers.recovery import matching, visibility
+from brokers.recovery import gtts, matching, visibility
 from brokers.recovery.reading import place_of
 
 #: Readings of the book that are shown, newest first.
@@ -53,11 +54,7 @@ def evidence(intent: OrderIntent) -> dict[str, Any]:
         "attempts": [_facts(attempt, _WIRE_FACTS) for attempt in attempts],
         "must_show_by": _plain(proof_at),
         "readings": [_facts(row, _READING_FACTS) | {"position": _position(intent, row)} for row in shown],
-        "candidates": [
-            _facts(order, _ORDER_FACTS) | {"differences": matching.differences(lost, order)}
-            for order in candidates(intent)
-            if lost
-        ],
+        "candidates": _compared(intent, lost) if lost else [],
         "position_before": _position_before(intent),
     }
 
@@ -72,6 +69,15 @@ def candidates(intent: OrderIntent) -> list[BrokerOrder]:
     ]
 
 
+def _compared(intent: OrderIntent, lost: OrderAttempt) -> list[dict[str, Any]]:
+    """The candidates with what differs from what was sent."""
+    if intent.kind == IntentKind.GTT:
+        return [gtts.facts(gtt) | {"differences": gtts.differences(intent, gtt)} for gtt in gtts.candidates(intent)]
+    return [
+        _facts(order, _ORDER_FACTS) | {"differences": matching.differences(lost, order)} for order in candidates(intent)
+    ]
+
+
 def adopt(intent: OrderIntent, broker_order_id: str, *, by: str, reason: str, although_different: bool = False) -> None:
     """It is this order of the broker's book; it is followed from now on.
 
@@ -80,11 +86,14 @@ def adopt(intent: OrderIntent, broker_order_id: str, *, by: str, reason: str, al
     """
     now = configured_clock().now()
     attempt = _open_attempt(intent, IntentState.NEEDS_HUMAN)
+    if intent.kind not in PLACING_KINDS or attempt.outcome not in (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID):
+        raise OrderDenied(f"{intent} is not an order that was lost, so that there is none to adopt for it.")
+    if intent.kind == IntentKind.GTT:
+        _adopt_gtt(intent, attempt, broker_order_id, by, reason, although_different=although_different, now=now)
+        return
     order = BrokerOrder.objects.filter(
         account=intent.account, trading_day=intent.trading_day, broker_order_id=str(broker_order_id).strip()
     ).first()
-    if intent.kind != IntentKind.PLACE or attempt.outcome not in (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID):
-        raise OrderDenied(f"{intent} is not an order that was lost, so that there is none to adopt for it.")
     if order is None:
         raise OrderDenied(f"Order {broker_order_id!r} is in no book of {intent.trading_day:%d %b %Y} that was read.")
     if order.attempt is not None:
@@ -93,6 +102,27 @@ def adopt(intent: OrderIntent, broker_order_id: str, *, by: str, reason: str, al
         raise OrderDenied(f"Order {order} has {', '.join(wrong)}; confirm that it is the order all the same.")
     with _decision(intent, attempt, HumanDecision.Kind.ADOPT, by, reason, now):
         matching.adopt(attempt, order, actor=Actor.PERSON, cause=f"{by} adopted {order}: {reason}", now=now)
+
+
+def _adopt_gtt(
+    intent: OrderIntent,
+    attempt: OrderAttempt,
+    gtt_order_id: str,
+    by: str,
+    reason: str,
+    *,
+    although_different: bool,
+    now: datetime,
+) -> None:
+    gtt = GttOrder.objects.filter(account=intent.account, gtt_order_id=str(gtt_order_id).strip()).first()
+    if gtt is None:
+        raise OrderDenied(f"GTT {gtt_order_id!r} is in no GTT book that was read.")
+    if gtt.attempt is not None:
+        raise OrderDenied(f"GTT {gtt} belongs to {gtt.attempt.intent}; one GTT answers one intent.")
+    if (wrong := gtts.differences(intent, gtt)) and not although_different:
+        raise OrderDenied(f"GTT {gtt} has {', '.join(wrong)}; confirm that it is the GTT all the same.")
+    with _decision(intent, attempt, HumanDecision.Kind.ADOPT, by, reason, now):
+        gtts.adopt(attempt, gtt, actor=Actor.PERSON, cause=f"{by} adopted {gtt}: {reason}", now=now)
 
 
 def not_placed(intent: OrderIntent, *, by: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +28,7 @@ from brokers.ledger import book, queries
 from brokers.ledger.settlement import TAG_TAKEN
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
-from brokers.recovery import absence, agenda, fencing, matching, visibility
+from brokers.recovery import absence, agenda, fencing, gtts, matching, visibility
 from brokers.recovery.agenda import Question
 from brokers.recovery.answers import alert_twice, ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue, ask_in_time, close_what_is_over, is_to_be_swept, last_ended_day
@@ -55,7 +55,8 @@ def recover(broker: str, name: str | None = None) -> None:
         accounts = agenda.accounts_in_question(trading_day(now), ended=last_ended_day(now)).filter(broker=broker)
     with ExitStack() as turns:
         for account in accounts:
-            turns.callback(_take_turn, account)
+            turns.callback(_take_turn, gtts.reconcile, account)
+            turns.callback(_take_turn, reconcile, account)
 
 
 def accounts_to_recover(now: datetime) -> list[tuple[str, str]]:
@@ -69,9 +70,9 @@ def accounts_to_recover(now: datetime) -> list[tuple[str, str]]:
     return sorted(found, key=lambda account: crc32(f"{int(now.timestamp())} {account}".encode()))
 
 
-def _take_turn(account: BrokerAccount) -> None:
+def _take_turn(answer: Callable[[BrokerAccount, datetime], None], account: BrokerAccount) -> None:
     try:
-        reconcile(account, configured_clock().now())
+        answer(account, configured_clock().now())
     except (RateLimited, sessions.LoginInProgress) as error:
         log.warning("open questions of %s wait: %s", account, error)
     except (BrokerError, CredentialsNotFound, SDKMissing) as error:
@@ -233,6 +234,8 @@ class _Round:
             ask_person(attempt, f"several orders of the book look like it: {numbers}", self.now)
         elif self.account.manual_trading != BrokerAccount.ManualTrading.NONE:
             ask_person(attempt, f"order {numbers} looks like it, and a person may have placed that", self.now)
+        elif gtts.may_have_sent(self.account, found[0]):
+            ask_person(attempt, f"order {numbers} looks like it, and a GTT may have sent that", self.now)
         else:
             cause = f"found in the book as {numbers}, the one order that looks like it"
             matching.adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=self.now)

@@ -10,6 +10,7 @@ from django.db.models import Sum
 
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side
 from brokers.domain.errors import InsufficientMargin, NotSent, OrderDenied
+from brokers.domain.gtt import GttCancel, GttChange, GttRequest
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.order_states import AttemptOutcome
@@ -20,6 +21,8 @@ from brokers.models.snapshots import Snapshot
 from brokers.risk import quotes
 from brokers.risk.limits import Breach, LimitReached, Limits
 
+#: What may come to cost something.
+Costly = OrderRequest | OrderChange | GttRequest | GttChange
 #: Attempts of these cost no margin.
 _COSTLESS = (AttemptOutcome.NOT_SENT, AttemptOutcome.REFUSED, AttemptOutcome.VOID)
 
@@ -34,13 +37,13 @@ class Held:
     asked_at: datetime
 
 
-def check_size(intent: OrderIntent, operation: OrderRequest | OrderChange, limits: Limits) -> None:
+def check_size(intent: OrderIntent, operation: Costly, limits: Limits) -> None:
     """Hold units, lots and rupees of one order against their limits.
 
     :raises LimitReached: it is larger than one of them; names all that it is larger than.
     """
     lot = operation.instrument.lot_size if operation.instrument.exchange.is_derivative else None
-    rupees = worth(operation)
+    rupees = worth(operation, intent.quantity)
     figures: list[tuple[str, Decimal | int, str]] = [
         ("max_quantity", intent.quantity, f"the order is of {intent.quantity} units"),
         ("max_notional_rupees", rupees, f"the order is worth {rupees:.2f}"),
@@ -57,13 +60,11 @@ def check_size(intent: OrderIntent, operation: OrderRequest | OrderChange, limit
         raise LimitReached(breaches)
 
 
-def check_price(
-    intent: OrderIntent, operation: OrderRequest | OrderChange, limits: Limits, gateway: BrokerGateway
-) -> None:
+def check_price(intent: OrderIntent, operation: Costly, limits: Limits, gateway: BrokerGateway) -> None:
     """Hold the price against a quote of the last five seconds and the day's band.
 
     A market order was priced from such a quote. A stop's limit is held against its trigger, from which it
-    starts to work. A change that leaves the price alone passes.
+    starts to work, and so are those of a GTT. A change that leaves the price alone passes.
 
     :raises LimitReached: it is further away than it may be.
     :raises OrderDenied: it is outside the day's band.
@@ -72,18 +73,19 @@ def check_price(
     limit = limits.strictest("price_collar_percent")
     if limit is None or intent.order_type == OrderType.MARKET or _is_unchanged(intent):
         return
-    instrument, price = operation.instrument, operation.limit_price
-    if operation.trigger_price is not None:
-        reference, name = operation.trigger_price, "its trigger"
-    else:
-        quote = quotes.board().fresh(gateway, instrument)
-        _check_band(instrument, price, quote)
-        reference, name = reference_price(quote), "the market's"
-    away = abs(price - reference)
-    # A cheap option moves by more than any percentage with its smallest step.
-    if away > max(reference * Decimal(limit.value) / 100, instrument.tick_size or Decimal(0)):
-        words = f"the order's price of {price} is {away / reference * 100:.1f} percent from {name} of {reference}"
-        raise LimitReached([Breach(limit, words)])
+    instrument = operation.instrument
+    for price, trigger_price in _prices(operation):
+        if trigger_price is not None:
+            reference, name = trigger_price, "its trigger"
+        else:
+            quote = quotes.board().fresh(gateway, instrument)
+            _check_band(instrument, price, quote)
+            reference, name = reference_price(quote), "the market's"
+        away = abs(price - reference)
+        # A cheap option moves by more than any percentage with its smallest step.
+        if away > max(reference * Decimal(limit.value) / 100, instrument.tick_size or Decimal(0)):
+            words = f"the order's price of {price} is {away / reference * 100:.1f} percent from {name} of {reference}"
+            raise LimitReached([Breach(limit, words)])
 
 
 def reference_price(quote: Quote) -> Decimal:
@@ -99,7 +101,7 @@ def reference_price(quote: Quote) -> Decimal:
     return min(price, quote.ask_price) if quote.ask_price else price
 
 
-def check_margin(intent: OrderIntent, operation: OrderRequest | OrderChange, limits: Limits, now: datetime) -> None:
+def check_margin(intent: OrderIntent, operation: Costly, limits: Limits, now: datetime) -> None:
     """Hold what an opening order costs against the newest reading of the margin, less what was sent since.
 
     What is bought outright, options and delivered shares, must be covered whole. What a future or a sold
@@ -109,7 +111,7 @@ def check_margin(intent: OrderIntent, operation: OrderRequest | OrderChange, lim
     :raises InsufficientMargin: it does not cover the order.
     """
     limit = limits.strictest("max_margin_age_seconds")
-    if limit is None:
+    if limit is None or _waits_for_its_trigger(operation):
         return
     reading = (
         MarginSnapshot.objects.filter(account=intent.account, status=Snapshot.Status.OK, available__isnull=False)
@@ -124,7 +126,7 @@ def check_margin(intent: OrderIntent, operation: OrderRequest | OrderChange, lim
             f"{limit.name} of {limit.of} is {limit.value}; the order waits for a reading."
         )
     left = reading.available - _spent_since(intent, reading.taken_at)
-    needed = worth(operation) if _is_bought_outright(intent, operation.instrument) else Decimal("0.01")
+    needed = worth(operation, intent.quantity) if _is_bought_outright(intent, operation.instrument) else Decimal("0.01")
     if left < needed:
         raise InsufficientMargin(
             f"The order needs {needed:.2f} rupees and {left:.2f} of the margin of {intent.account} is left, as of "
@@ -148,11 +150,25 @@ def position_of(intent: OrderIntent, gateway: BrokerGateway) -> Held:
     return Held(units=units, asked_at=asked_at)
 
 
-def worth(operation: OrderRequest | OrderChange | CancelRequest) -> Decimal:
-    """Rupees that it may cost at most, price times units; 0 for a cancel."""
-    if isinstance(operation, CancelRequest):
+def worth(operation: Costly | CancelRequest | GttCancel, units: int) -> Decimal:
+    """Rupees that it may cost at most, its dearest price times units; 0 for a cancel."""
+    if isinstance(operation, (CancelRequest, GttCancel)):
         return Decimal(0)
-    return operation.limit_price * operation.quantity
+    return max(price for price, _ in _prices(operation)) * units
+
+
+def _prices(operation: Costly) -> list[tuple[Decimal, Decimal | None]]:
+    """Each limit price that it has, with the trigger that it waits for."""
+    if isinstance(operation, (OrderRequest, OrderChange)):
+        return [(operation.limit_price, operation.trigger_price)]
+    waiting = [(each.limit_price, each.trigger_price) for each in operation.triggers]
+    entry = operation.entry if isinstance(operation, GttRequest) else None
+    return [(entry.limit_price, None), *waiting] if entry else [*waiting]
+
+
+def _waits_for_its_trigger(operation: Costly) -> bool:
+    """Nothing of it goes to the exchange, or blocks anything, before a trigger is reached."""
+    return isinstance(operation, GttChange) or (isinstance(operation, GttRequest) and operation.entry is None)
 
 
 def _is_unchanged(intent: OrderIntent) -> bool:

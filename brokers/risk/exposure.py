@@ -14,6 +14,7 @@ from django.db.models import F, Q, Sum
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES, Side
 from brokers.domain.errors import NotSent, OrderDenied, RateLimited
 from brokers.domain.order_states import (
+    PLACING_KINDS,
     RESERVING_STATES,
     UNSENT_STATES,
     AttemptOutcome,
@@ -90,7 +91,7 @@ def check_repetition(intent: OrderIntent, limits: Limits, now: datetime) -> None
     :raises OrderDenied: names the other one.
     """
     limit = limits.strictest("repeat_cooldown_seconds")
-    if limit is None or not limit.value or intent.has_own_key or intent.kind != IntentKind.PLACE:
+    if limit is None or not limit.value or intent.has_own_key or intent.kind not in PLACING_KINDS:
         return
     # Both may have waited since; how far apart they were recorded is what tells a second click.
     apart = timedelta(seconds=float(limit.value))

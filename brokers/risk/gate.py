@@ -17,7 +17,8 @@ from django.db import Error
 from brokers.alerts import raise_alert
 from brokers.domain.enums import Exchange, Mode
 from brokers.domain.errors import MarketClosed, NotSent, OrderDenied
-from brokers.domain.order_states import IntentKind
+from brokers.domain.gtt import GttCancel
+from brokers.domain.order_states import CANCEL_KINDS, PLACING_KINDS
 from brokers.domain.orders import CancelRequest
 from brokers.gateway import BrokerGateway
 from brokers.models import HumanDecision, OrderIntent, Severity
@@ -43,11 +44,11 @@ def check_now(intent: OrderIntent, gateway: BrokerGateway) -> None:
     """
     _check_mode(intent)
     switches.check(intent)
-    if intent.kind == IntentKind.CANCEL:
+    if intent.kind in CANCEL_KINDS:
         return
     if not intent.account.is_active:
         raise OrderDenied(f"Account {intent.account} is paused; resume it in the admin. Cancels still go.")
-    if intent.kind == IntentKind.PLACE and not gateway.calendar.is_open(Exchange(intent.exchange)):
+    if intent.kind in PLACING_KINDS and not gateway.calendar.is_open(Exchange(intent.exchange)):
         raise MarketClosed(gateway.calendar.why_closed(Exchange(intent.exchange)))
 
 
@@ -58,11 +59,11 @@ def check_order(intent: OrderIntent, operation: Operation, gateway: BrokerGatewa
     :raises BrokerError: what it is to be held against cannot be had now; the order waits.
     """
     applying = limits.of(intent.account, intent.strategy, intent.symbol)
-    if isinstance(operation, CancelRequest):
+    if isinstance(operation, (CancelRequest, GttCancel)):
         return Clearance(limits=applying, rupees=Decimal(0))
     checks.check_price(intent, operation, applying, gateway)
     if switches.reduces(intent):
-        places = intent.kind == IntentKind.PLACE
+        places = intent.kind in PLACING_KINDS
         return Clearance(
             limits=applying, rupees=Decimal(0), held=checks.position_of(intent, gateway) if places else None
         )
@@ -72,7 +73,7 @@ def check_order(intent: OrderIntent, operation: Operation, gateway: BrokerGatewa
     checks.check_size(intent, operation, applying)
     loss.check_order(intent.account, at=now)
     checks.check_margin(intent, operation, applying, now)
-    return Clearance(limits=applying, rupees=checks.worth(operation))
+    return Clearance(limits=applying, rupees=checks.worth(operation, intent.quantity))
 
 
 def check_while_arming(intent: OrderIntent, clearance: Clearance, now: datetime) -> tuple[datetime, int]:
@@ -158,7 +159,7 @@ def _take_token(intent: OrderIntent, applying: limits.Limits, now: datetime) -> 
 
 def _is_new(intent: OrderIntent) -> bool:
     """Not a cancel or a change, and not a second attempt."""
-    return intent.kind == IntentKind.PLACE and intent.reserved_rupees is None
+    return intent.kind in PLACING_KINDS and intent.reserved_rupees is None
 
 
 def _rates(applying: limits.Limits) -> rate.OrderRates:
@@ -181,7 +182,7 @@ def _check_mode(intent: OrderIntent) -> None:
             "Orders in paper mode are refused by this version, since its simulated fills are not built yet. "
             "Nothing was sent."
         )
-    if settings.MODE is not Mode.LIVE or intent.kind == IntentKind.CANCEL:
+    if settings.MODE is not Mode.LIVE or intent.kind in CANCEL_KINDS:
         return
     if not settings.LIVE_TRADING:
         raise OrderDenied("This installation may not send live orders; set MCUBE_LIVE_TRADING and start it again.")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from brokers.domain.enums import OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import OrderDenied
-from brokers.domain.order_states import IntentKind
+from brokers.domain.gtt import GttCancel, GttChange, GttEntry, GttKind, GttRequest, GttTrigger
+from brokers.domain.instruments import Instrument
+from brokers.domain.order_states import GTT_KINDS, IntentKind
 from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
 from brokers.gateway import BrokerGateway
-from brokers.models import BrokerOrder, OrderIntent
+from brokers.models import BrokerOrder, GttOrder, OrderIntent
 from brokers.risk import pricing
 
-Operation = OrderRequest | OrderChange | CancelRequest
+GttOperation = GttRequest | GttChange | GttCancel
+Operation = OrderRequest | OrderChange | CancelRequest | GttOperation
 
 
 def operation_of(intent: OrderIntent, gateway: BrokerGateway) -> Operation:
@@ -20,6 +23,8 @@ def operation_of(intent: OrderIntent, gateway: BrokerGateway) -> Operation:
     :raises BrokerError: there is no quote.
     """
     instrument = gateway.resolve(intent.symbol, intent.exchange)
+    if intent.kind in GTT_KINDS:
+        return _gtt_operation(intent, instrument)
     if intent.kind == IntentKind.CANCEL:
         return CancelRequest(broker_order_id=_target(intent).broker_order_id, instrument=instrument)
     order_type, price = OrderType(intent.order_type), intent.limit_price
@@ -53,6 +58,38 @@ def operation_of(intent: OrderIntent, gateway: BrokerGateway) -> Operation:
         time_in_force=TimeInForce(intent.time_in_force),
         product=Product(intent.product),
     )
+
+
+def _gtt_operation(intent: OrderIntent, instrument: Instrument) -> GttOperation:
+    triggers = tuple(GttTrigger.of(each) for each in intent.triggers or ())
+    for price in (each for trigger in triggers for each in (trigger.trigger_price, trigger.limit_price)):
+        instrument.check_price(price)
+    if intent.kind != IntentKind.GTT:
+        gtt = _gtt(intent)
+        gtt_order_id, kind = gtt.gtt_order_id, GttKind(gtt.kind)
+        if intent.kind == IntentKind.GTT_CANCEL:
+            return GttCancel(gtt_order_id=gtt_order_id, kind=kind, instrument=instrument)
+        return GttChange(gtt_order_id=gtt_order_id, kind=kind, instrument=instrument, triggers=triggers)
+    instrument.check_quantity(intent.quantity)
+    entry = None
+    if len(triggers) > 1:
+        if intent.limit_price is None:
+            raise OrderDenied(f"{intent} has no price to enter at.")
+        instrument.check_price(intent.limit_price)
+        entry = GttEntry(side=Side(intent.side), limit_price=intent.limit_price)
+    return GttRequest(
+        instrument=instrument,
+        product=Product(intent.product),
+        quantity=intent.quantity,
+        triggers=triggers,
+        entry=entry,
+    )
+
+
+def _gtt(intent: OrderIntent) -> GttOrder:
+    if intent.gtt is None:
+        raise OrderDenied(f"{intent} names no GTT.")
+    return intent.gtt
 
 
 def _target(intent: OrderIntent) -> BrokerOrder:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+from brokers.clock import trading_day
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import OrderDenied, UnsupportedFeature
 from brokers.domain.inputs import parse_or_deny
@@ -50,6 +51,19 @@ def check_order(spec: AdapterSpec, instrument: Instrument, content: dict[str, An
         raise UnsupportedFeature(f"{spec.verbose_name} does not offer time in force {validity}.")
     instrument.check_quantity(content["quantity"])
     _check_prices(instrument, order_type, content)
+
+
+def check_lifetime(not_after: datetime, now: datetime) -> None:
+    """An intent belongs to one trading day, and so does the book in which it is followed."""
+    if not isinstance(not_after, datetime):
+        raise OrderDenied(f"not_after {not_after!r} is not a time; give an aware datetime.")
+    if not_after.tzinfo is None:
+        raise OrderDenied(f"not_after {not_after.isoformat()} has no time zone; give an aware time.")
+    if trading_day(not_after) > trading_day(now):
+        raise OrderDenied(
+            f"not_after {not_after.isoformat()} is on a later day than today, {trading_day(now):%d %b %Y} in India; "
+            "record the order on the day on which it is to be sent."
+        )
 
 
 def _check_prices(instrument: Instrument, order_type: OrderType, content: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from brokers.alerts import close_alert, raise_alert
 from brokers.domain.enums import Mode
 from brokers.domain.errors import OrderDenied
-from brokers.domain.order_states import IntentKind
+from brokers.domain.order_states import CANCEL_KINDS, IntentKind
 from brokers.models import BrokerAccount, KillSwitch, OrderIntent, RiskChange, Scope, Severity
 
 State = KillSwitch.State
@@ -122,7 +122,7 @@ def check(intent: OrderIntent) -> int:
     :raises OrderDenied: one of them forbids it. Cancels always pass.
     """
     ruling = state_for(intent.account, intent.strategy, intent.symbol)
-    if ruling.state is State.ACTIVE or intent.kind == IntentKind.CANCEL:
+    if ruling.state is State.ACTIVE or intent.kind in CANCEL_KINDS:
         return ruling.epoch
     if ruling.state is State.REDUCING and reduces(intent):
         return ruling.epoch
@@ -136,7 +136,7 @@ def reduces(intent: OrderIntent) -> bool:
     """
     target = intent.target
     if intent.kind != IntentKind.MODIFY or target is None:
-        return intent.kind == IntentKind.CANCEL or intent.reduce_only
+        return intent.kind in CANCEL_KINDS or intent.reduce_only
     if intent.reduce_only:
         return intent.quantity <= target.quantity
     rests = all(

@@ -48,6 +48,7 @@ READ_ONLY = [
     "orderintent",
     "brokerorder",
     "tradefill",
+    "gttorder",
     "instrumentrecord",
     "instrumentmaster",
 ]

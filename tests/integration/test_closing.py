@@ -21,7 +21,6 @@ from brokers.domain.errors import (
     OrderOutcomeUnknown,
 )
 from brokers.domain.order_states import Actor, IntentState
-from brokers.domain.orders import OrderAck
 from brokers.factory import BrokerFactory
 from brokers.ledger.transitions import move
 from brokers.models import OrderIntent, OrderPlan, Severity
@@ -30,7 +29,7 @@ from brokers.plans.status import PlanState
 from tasks import orders
 from tests.support import plan_desk, scripted_broker
 from tests.support.plan_desk import CALL, FAR_CALL, PUT, PlanDesk
-from tests.support.scripted_broker import SHARE, ScriptedAdapter
+from tests.support.scripted_broker import SHARE, Ack, ScriptedAdapter
 
 pytestmark = pytest.mark.django_db
 
@@ -423,7 +422,7 @@ def test_a_program_is_told_of_a_lost_answer(desk: PlanDesk) -> None:
 def test_two_programs_that_close_at_once_close_once(desk: PlanDesk) -> None:
     desk.hold(CALL, 65)
 
-    def another_program(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def another_program(adapter: ScriptedAdapter, operation: Any) -> Ack:
         other = desk.close(key="other")
         assert running.advance(other.pk).intents == []
         ack = scripted_broker.accepts(adapter, operation)

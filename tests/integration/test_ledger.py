@@ -26,7 +26,7 @@ from brokers.domain.errors import (
     SessionExpired,
 )
 from brokers.domain.order_states import AttemptOutcome, IntentState
-from brokers.domain.orders import Fill, OrderAck, OrderChange, OrderRequest
+from brokers.domain.orders import Fill, OrderChange, OrderRequest
 from brokers.factory import BrokerFactory
 from brokers.ledger import book, delivery, operations, queries
 from brokers.ledger.delivery import deliver
@@ -43,7 +43,7 @@ from brokers.models import (
     TradeFill,
 )
 from tests.support import scripted_broker
-from tests.support.scripted_broker import CALL, ScriptedAdapter
+from tests.support.scripted_broker import CALL, Ack, ScriptedAdapter
 
 pytestmark = pytest.mark.django_db
 
@@ -165,7 +165,7 @@ def test_an_accepted_order_is_working_with_its_evidence(desk: Desk) -> None:
 def test_the_attempt_is_committed_before_the_order_leaves(desk: Desk) -> None:
     seen: list[str] = []
 
-    def look(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def look(adapter: ScriptedAdapter, operation: Any) -> Ack:
         seen.append(OrderAttempt.objects.get().outcome)
         return scripted_broker.accepts(adapter, operation)
 
@@ -361,7 +361,7 @@ def test_an_attempt_whose_sender_died_is_listed_and_not_judged(desk: Desk, monke
 
     intent = desk.record()
 
-    def die(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def die(adapter: ScriptedAdapter, operation: Any) -> Ack:
         # What kill -9 leaves behind: an armed attempt and nobody to settle it.
         adapter.leave()
         raise Killed
@@ -467,7 +467,7 @@ def test_somebody_else_s_order_is_seen_and_never_touched(desk: Desk) -> None:
 
 
 def test_an_order_seen_before_its_acknowledgement_is_ours_in_the_end(desk: Desk) -> None:
-    def seen_early(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def seen_early(adapter: ScriptedAdapter, operation: Any) -> Ack:
         ack = scripted_broker.accepts(adapter, operation)
         book.apply_book(desk.account, adapter.book.values(), configured_clock().now())
         return ack

@@ -14,7 +14,7 @@ from brokers.discovery import specs
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import IdempotencyConflict, InvalidSymbol, MarketClosed, OrderDenied
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
-from brokers.domain.orders import CancelRequest, OrderAck
+from brokers.domain.orders import CancelRequest
 from brokers.factory import BrokerFactory
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
@@ -26,7 +26,7 @@ from brokers.risk import switches
 from tasks import orders
 from tests.support import plan_desk, scripted_broker
 from tests.support.plan_desk import CALL, FAR_CALL, FAR_PUT, LOT, PUT, PlanDesk, leg
-from tests.support.scripted_broker import SHARE, ScriptedAdapter
+from tests.support.scripted_broker import SHARE, Ack, ScriptedAdapter
 
 pytestmark = pytest.mark.django_db
 
@@ -384,7 +384,7 @@ def test_a_cancel_may_take_the_working_orders_along(desk: PlanDesk) -> None:
 def test_a_slice_that_is_being_sent_is_cancelled_when_it_works(desk: PlanDesk) -> None:
     plan = desk.record(leg(CALL, "S", TWO))
 
-    def cancelled_meanwhile(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def cancelled_meanwhile(adapter: ScriptedAdapter, operation: Any) -> Ack:
         assert running.cancel(plan.pk, by="asha", cancel_working=True).intents == []
         return scripted_broker.accepts(adapter, operation)
 

@@ -19,7 +19,6 @@ from brokers.discovery import specs
 from brokers.domain.enums import Mode, OrderStatus
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import IntentState
-from brokers.domain.orders import OrderAck
 from brokers.factory import BrokerFactory
 from brokers.ledger import delivery, operations
 from brokers.ledger.delivery import deliver
@@ -29,7 +28,7 @@ from brokers.risk import quotes, switches
 from tests.integration.test_ledger import Desk
 from tests.integration.test_risk import position
 from tests.support import scripted_broker
-from tests.support.scripted_broker import CALL, SHARE, ScriptedAdapter
+from tests.support.scripted_broker import CALL, SHARE, Ack, ScriptedAdapter
 
 pytestmark = pytest.mark.django_db
 
@@ -200,7 +199,7 @@ def test_a_switch_thrown_between_gate_and_arming_leaves_nothing_armed(
 
 
 def test_a_switch_thrown_between_arming_and_the_first_byte_keeps_it_from_leaving(desk: Desk) -> None:
-    def thrown_meanwhile(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def thrown_meanwhile(adapter: ScriptedAdapter, operation: Any) -> Ack:
         throw()
         return scripted_broker.accepts(adapter, operation)
 
@@ -217,7 +216,7 @@ def test_a_switch_thrown_between_arming_and_the_first_byte_keeps_it_from_leaving
 
 @pytest.mark.parametrize("state", [State.HALTED, State.ACTIVE])
 def test_a_switch_of_something_else_stops_nothing_in_flight(desk: Desk, state: KillSwitch.State) -> None:
-    def thrown_meanwhile(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def thrown_meanwhile(adapter: ScriptedAdapter, operation: Any) -> Ack:
         throw(state, Scope.SYMBOL, SHARE)
         return scripted_broker.accepts(adapter, operation)
 
@@ -228,7 +227,7 @@ def test_a_switch_of_something_else_stops_nothing_in_flight(desk: Desk, state: K
 def test_a_cancel_in_flight_is_not_stopped(desk: Desk) -> None:
     desk.send()
 
-    def thrown_meanwhile(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def thrown_meanwhile(adapter: ScriptedAdapter, operation: Any) -> Ack:
         throw()
         return scripted_broker.accepts(adapter, operation)
 
@@ -240,7 +239,7 @@ def test_without_a_readable_switch_nothing_leaves(desk: Desk, monkeypatch: pytes
     def unreadable() -> int:
         raise OperationalError("the server closed the connection")
 
-    def lost_meanwhile(adapter: ScriptedAdapter, operation: Any) -> OrderAck:
+    def lost_meanwhile(adapter: ScriptedAdapter, operation: Any) -> Ack:
         with monkeypatch.context() as patch:
             patch.setattr(switches, "epoch", unreadable)
             return scripted_broker.accepts(adapter, operation)

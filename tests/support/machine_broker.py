@@ -23,7 +23,7 @@ from brokers.domain.errors import (
 )
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
-from tests.support.scripted_broker import ScriptedAdapter, book_row
+from tests.support.scripted_broker import Operation, ScriptedAdapter, book_row
 
 #: What may happen to a request. After "taken" comes what becomes of the answer.
 WIRE_FAULTS = (
@@ -89,7 +89,8 @@ class MachineBroker(ScriptedAdapter):
 
     # Orders
 
-    def _play(self, operation: OrderRequest | OrderChange | CancelRequest) -> OrderAck:
+    def _play(self, operation: Operation) -> OrderAck:
+        assert isinstance(operation, (OrderRequest, OrderChange, CancelRequest))
         fault = self.fault
         self.seam("connecting")
         if fault == "no connection":

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import cast
 
 import redis
 from django.conf import settings
@@ -27,6 +28,7 @@ from brokers.domain.enums import (
     TimeInForce,
 )
 from brokers.domain.errors import BrokerError, NotSent, OrderOutcomeUnknown, OrderRejected
+from brokers.domain.gtt import Gtt, GttAck, GttCancel, GttChange, GttRequest
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.orders import CancelRequest, Fill, Order, OrderAck, OrderChange, OrderRequest
@@ -37,15 +39,18 @@ from brokers.simulator.accounts import default
 from brokers.wire import Wire, WireRecord
 from credentials import store
 from credentials.models import CredentialStore
+from tests.support.gtt_shelf import GttShelf
 
 CALL = "NIFTY26DEC26000CE"
 SHARE = "RELIANCE"
 OPEN_MARKET = datetime(2026, 11, 23, 10, 0, tzinfo=IST)
 
-Step = Callable[["ScriptedAdapter", OrderRequest | OrderChange | CancelRequest], OrderAck]
+Operation = OrderRequest | OrderChange | CancelRequest | GttRequest | GttChange | GttCancel
+Ack = OrderAck | GttAck
+Step = Callable[["ScriptedAdapter", Operation], Ack]
 
 
-def accepts(adapter: ScriptedAdapter, operation: object) -> OrderAck:
+def accepts(adapter: ScriptedAdapter, operation: object) -> Ack:
     """The broker takes it."""
     adapter.leave()
     return adapter.accept(operation)
@@ -98,8 +103,9 @@ class ScriptedAdapter(BrokerAdapter):
         self.name = name
         self.capabilities = spec_of(name).capabilities
         self.script: list[Step] = []
-        self.sent: list[OrderRequest | OrderChange | CancelRequest] = []
+        self.sent: list[Operation] = []
         self.book: dict[str, Order] = {}
+        self.gtts = GttShelf()
         self.fills: list[Fill] = []
         self.positions: list[Position] | BrokerError = []
         self.margin: Decimal | BrokerError = Decimal(100_000)
@@ -127,7 +133,9 @@ class ScriptedAdapter(BrokerAdapter):
             WireRecord(method="POST", target="broker/order", started_at=now, first_byte_at=now, http_status=200)
         )
 
-    def accept(self, operation: object) -> OrderAck:
+    def accept(self, operation: object) -> Ack:
+        if isinstance(operation, (GttRequest, GttChange, GttCancel)):
+            return self.gtts.accept(operation, self.context.clock.now())
         if isinstance(operation, OrderRequest):
             number = f"{len(self.book) + 1:06d}"
             tag = operation.client_tag if self.capabilities.echoes_client_tag else ""
@@ -139,15 +147,24 @@ class ScriptedAdapter(BrokerAdapter):
     # Primitives
 
     def place(self, request: OrderRequest) -> OrderAck:
-        return self._play(request)
+        return cast("OrderAck", self._play(request))
 
     def modify(self, change: OrderChange) -> OrderAck:
-        return self._play(change)
+        return cast("OrderAck", self._play(change))
 
     def cancel(self, request: CancelRequest) -> OrderAck:
-        return self._play(request)
+        return cast("OrderAck", self._play(request))
 
-    def _play(self, operation: OrderRequest | OrderChange | CancelRequest) -> OrderAck:
+    def submit_gtt(self, request: GttRequest) -> GttAck:
+        return cast("GttAck", self._play(request))
+
+    def alter_gtt(self, change: GttChange) -> GttAck:
+        return cast("GttAck", self._play(change))
+
+    def withdraw_gtt(self, request: GttCancel) -> GttAck:
+        return cast("GttAck", self._play(request))
+
+    def _play(self, operation: Operation) -> Ack:
         with self._lock:
             step = self.script.pop(0) if self.script else accepts
             self.sent.append(operation)
@@ -191,6 +208,10 @@ class ScriptedAdapter(BrokerAdapter):
 
     def fetch_order(self, broker_order_id: str, instrument: Instrument) -> Order:
         return self.book[broker_order_id]
+
+    def fetch_gtts(self, first: date, last: date) -> list[Gtt]:
+        self.reads.append("gtts")
+        return self.gtts.shown(first, last)
 
     def fetch_trades(self) -> list[Fill]:
         self.reads.append("trades")

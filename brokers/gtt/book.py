@@ -1,0 +1,164 @@
+"""Follows GTTs by the broker's GTT book: the acknowledgement is not the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Min, QuerySet
+
+from brokers.clock import trading_day
+from brokers.domain.errors import BrokerError
+from brokers.domain.gtt import Gtt, GttStatus, GttTrigger
+from brokers.domain.order_states import GTT_KINDS, Actor, IntentKind, IntentState
+from brokers.gateway import BrokerGateway
+from brokers.ledger.transitions import StaleIntent, move
+from brokers.models import BrokerAccount, BrokerOrder, GttBook, GttOrder, OrderIntent
+
+#: Active GTTs are asked for as far back as the oldest of them, and no further than this.
+LONGEST = timedelta(days=365)
+#: How often the book is read while a GTT is active and nothing is asked about it.
+QUIET_EVERY = timedelta(minutes=5)
+_MAY_BE_ACTIVE = (GttStatus.ACTIVE, GttStatus.UNKNOWN)
+
+
+def read(account: BrokerAccount, gateway: BrokerGateway, *, urgent: bool = False) -> datetime:
+    """Read an account's GTT book into the ledger; returns when it was asked for.
+
+    :raises BrokerError: it could not be read; the ledger is left as it is.
+    """
+    now = gateway.clock.now()
+    GttBook.objects.update_or_create(account=account, defaults={"asked_at": now})
+    newest, first, today = GttBook.objects.filter(account=account), first_day(account, now), trading_day(now)
+    try:
+        rows = gateway.read(lambda adapter: adapter.fetch_gtts(first, today), urgent=urgent)
+    except BrokerError as error:
+        newest.update(problem=error.message[:500])
+        raise
+    apply(account, rows, gateway.clock.now())
+    newest.update(read_at=now, problem="")
+    return now
+
+
+def accounts_to_follow(now: datetime) -> QuerySet[BrokerAccount]:
+    """Accounts with a GTT that may be active, whose book was not asked for lately."""
+    active = GttOrder.objects.filter(status__in=_MAY_BE_ACTIVE).values("account")
+    fresh = GttBook.objects.filter(asked_at__range=(now - QUIET_EVERY, now)).values("account")
+    return BrokerAccount.objects.filter(pk__in=active, is_active=True).exclude(pk__in=fresh).order_by("pk")
+
+
+def apply(account: BrokerAccount, rows: Iterable[Gtt], now: datetime) -> None:
+    """Write the book's rows into the mirror and move intents on.
+
+    A GTT that is over stays over, except that late truth wins: the exchange may have taken what was called cancelled.
+    """
+    for row in rows:
+        values = _mirrored(row)
+        gtt, is_new = GttOrder.objects.get_or_create(
+            account=account,
+            gtt_order_id=row.gtt_order_id,
+            defaults={
+                **values,
+                "origin": GttOrder.Origin.EXTERNAL,
+                "first_seen_at": now,
+                "book_seen_at": now,
+                "last_seen_at": now,
+            },
+        )
+        if not is_new:
+            if GttStatus(gtt.status).is_over and not row.status.is_over:
+                values |= {"status": gtt.status, "legs": gtt.legs}
+            values |= {"book_seen_at": gtt.book_seen_at or now, "last_seen_at": now}
+            GttOrder.objects.filter(pk=gtt.pk).update(**values)
+            gtt.refresh_from_db()
+        if gtt.attempt_id is not None and gtt.entry_order_id:
+            _claim_entry(gtt)
+    follow(account, now)
+
+
+def follow(account: BrokerAccount, now: datetime) -> None:
+    """End what the book shows done, or too late."""
+    working = OrderIntent.objects.filter(
+        account=account, kind__in=GTT_KINDS, state=IntentState.WORKING, mode=settings.MODE.value
+    )
+    for intent in working.select_related("account", "gtt"):
+        _follow(intent, now)
+
+
+def shows(gtt: GttOrder, intent: OrderIntent) -> bool:
+    """Whether the book shows the GTT with the triggers of an intent."""
+    return _plain(gtt.legs) == _plain(intent.triggers or [])
+
+
+def _follow(intent: OrderIntent, now: datetime) -> None:
+    gtt = intent.gtt or GttOrder.objects.filter(attempt__intent=intent).first()
+    if gtt is None or gtt.book_seen_at is None:
+        return
+    status = GttStatus(gtt.status)
+    if intent.kind == IntentKind.GTT:
+        rejected = status is GttStatus.REJECTED
+        _end(intent, IntentState.REJECTED if rejected else IntentState.DONE, f"the GTT book shows {gtt}", now)
+    elif intent.kind == IntentKind.GTT_CANCEL and status is GttStatus.CANCELLED:
+        _end(intent, IntentState.DONE, "the GTT book says cancelled", now)
+    elif intent.kind == IntentKind.GTT_MODIFY and shows(gtt, intent):
+        _end(intent, IntentState.DONE, "the GTT book shows the new prices", now)
+    elif status.is_over:
+        _end(intent, IntentState.REJECTED, f"too late: the GTT was {status.lower()} first", now)
+
+
+def _end(intent: OrderIntent, state: IntentState, cause: str, now: datetime) -> None:
+    try:
+        with transaction.atomic():
+            move(intent, state, actor=Actor.BOOK, cause=cause, at=now, closed_reason=cause[:500])
+    except StaleIntent:
+        # Another reading of the same book was quicker.
+        intent.refresh_from_db()
+
+
+def first_day(account: BrokerAccount, now: datetime) -> date:
+    """The day of the oldest GTT that may be active; today without one."""
+    active = GttOrder.objects.filter(account=account, status__in=_MAY_BE_ACTIVE)
+    asked = OrderIntent.objects.filter(
+        account=account, kind=IntentKind.GTT, state__in=[IntentState.UNKNOWN, IntentState.WORKING]
+    )
+    moments = [
+        *active.aggregate(placed=Min("placed_at"), seen=Min("first_seen_at")).values(),
+        asked.aggregate(created=Min("created_at"))["created"],
+    ]
+    oldest = min((each for each in moments if each), default=now)
+    return trading_day(max(oldest, now - LONGEST))
+
+
+def _claim_entry(gtt: GttOrder) -> None:
+    """The order that a GTT of ours entered with is ours as well, so that it may be cancelled from here."""
+    entry = BrokerOrder.objects.filter(
+        account=gtt.account, broker_order_id=gtt.entry_order_id, attempt__isnull=True, symbol=gtt.symbol
+    )
+    entry.filter(origin=BrokerOrder.Origin.EXTERNAL).update(origin=BrokerOrder.Origin.OURS)
+
+
+def _mirrored(row: Gtt) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "exchange": row.exchange,
+        "symbol": row.symbol,
+        "product": row.product or "",
+        "quantity": row.quantity,
+        "legs": [
+            GttTrigger(
+                role=leg.role, side=leg.side, trigger_price=leg.trigger_price, limit_price=leg.limit_price
+            ).plain()
+            | {"status": leg.status.value, "broker_status": leg.broker_status[:64]}
+            for leg in row.legs
+        ],
+        "status": row.status,
+        "entry_order_id": row.entry_order_id,
+        "placed_at": row.placed_at,
+    }
+
+
+def _plain(triggers: list[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted((GttTrigger.of(each).plain() for each in triggers), key=lambda each: each["role"])

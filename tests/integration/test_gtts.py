@@ -1,0 +1,472 @@
+"""GTTs keep to the rules of orders: recorded, sent at most once, followed in their book, never forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from brokers import halting, sessions
+from brokers.clock import SimulatedClock, configured_clock
+from brokers.domain.errors import (
+    BrokerUnavailable,
+    IdempotencyConflict,
+    OrderDenied,
+    OrderOutcomeUnknown,
+    OrderRejected,
+    UnsupportedFeature,
+)
+from brokers.domain.gtt import GttCancel, GttChange, GttRequest, GttStatus
+from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
+from brokers.factory import BrokerFactory
+from brokers.gtt import book, recording
+from brokers.ledger.delivery import deliver
+from brokers.models import (
+    Alert,
+    BrokerAccount,
+    BrokerOrder,
+    GttOrder,
+    KillSwitch,
+    OrderIntent,
+    Scope,
+)
+from brokers.recovery import decisions, reconciliation, visibility
+from brokers.risk import limits
+from brokers.risk.switches import set_switch
+from tests.integration.test_ledger import Desk
+from tests.support import scripted_broker
+from tests.support.scripted_broker import CALL, SHARE, book_row, drops, foreign_row, refuses, takes_and_drops
+
+pytestmark = pytest.mark.django_db
+
+#: From arming until a GTT must be in the book: every timeout, and the bound.
+MUST_SHOW_SECONDS = 18 + 180
+
+
+class GttDesk(Desk):
+    def gtt(self, key: str = "g1", **changes: Any) -> OrderIntent:
+        asked: dict[str, Any] = {
+            "symbol": CALL,
+            "side": "SELL",
+            "quantity": 65,
+            "trigger_price": "90",
+            "limit_price": "89.5",
+            "client_order_id": key,
+        }
+        return recording.record_single(broker=self.account.broker, account="default", **(asked | changes))
+
+    def three_leg(self, key: str = "t1", **changes: Any) -> OrderIntent:
+        asked: dict[str, Any] = {
+            "symbol": CALL,
+            "side": "BUY",
+            "quantity": 65,
+            "limit_price": "100",
+            "target_trigger_price": "120",
+            "target_price": "119.5",
+            "stop_trigger_price": "90",
+            "stop_price": "89.5",
+            "client_order_id": key,
+        }
+        return recording.record_three_leg(broker=self.account.broker, account="default", **(asked | changes))
+
+    def placed(self, key: str = "g1", **changes: Any) -> tuple[OrderIntent, GttOrder]:
+        """A GTT that the broker took, as the book shows it."""
+        intent = deliver(self.gtt(key, **changes).pk)
+        self.read()
+        intent.refresh_from_db()
+        return intent, GttOrder.objects.get(attempt__intent=intent)
+
+    def read(self) -> None:
+        book.read(self.account, self.gateway)
+
+    def recover_after(self, seconds: float) -> None:
+        self.pass_time(seconds)
+        reconciliation.recover(self.account.broker, "default")
+
+    def change(self, gtt: GttOrder, key: str = "m1", **prices: Any) -> OrderIntent:
+        return recording.record_change(
+            broker=self.account.broker,
+            account="default",
+            gtt_order_id=gtt.gtt_order_id,
+            client_order_id=key,
+            prices=prices or {"ORDER": ("92", "91.5")},
+        )
+
+    def cancel(self, gtt: GttOrder, key: str = "c1") -> OrderIntent:
+        return recording.record_cancel(
+            broker=self.account.broker, account="default", gtt_order_id=gtt.gtt_order_id, client_order_id=key
+        )
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[GttDesk]:
+    _, adapter = scripted_broker.install("breeze")
+    monkeypatch.setattr(sessions, "_adapter_from_factory", lambda account, clock: adapter)
+    BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.NONE)
+    yield GttDesk(BrokerAccount.objects.get(), adapter)
+    BrokerFactory._gateways.clear()
+
+
+def state_of(intent: OrderIntent) -> str:
+    intent.refresh_from_db()
+    return intent.state
+
+
+# Placing
+
+
+def test_a_gtt_is_done_when_its_book_shows_it(desk: GttDesk) -> None:
+    intent = deliver(desk.gtt().pk)
+    assert intent.state == IntentState.WORKING, "taken is not done"
+    desk.read()
+    assert state_of(intent) == IntentState.DONE
+    gtt = GttOrder.objects.get()
+    assert gtt.attempt is not None
+    assert (gtt.origin, gtt.status, gtt.attempt.intent_id) == (GttOrder.Origin.OURS, GttStatus.ACTIVE, intent.pk)
+    (sent,) = desk.adapter.sent
+    assert isinstance(sent, GttRequest)
+    assert (sent.quantity, sent.triggers[0].trigger_price, sent.entry) == (65, Decimal(90), None)
+
+
+def test_a_three_leg_gtt_enters_and_keeps_target_and_stop(desk: GttDesk) -> None:
+    intent = deliver(desk.three_leg().pk)
+    (sent,) = desk.adapter.sent
+    assert isinstance(sent, GttRequest)
+    assert sent.entry is not None
+    assert sent.entry.limit_price == Decimal(100)
+    assert {(each.role, each.side) for each in sent.triggers} == {("TARGET", "SELL"), ("STOP", "SELL")}
+    desk.read()
+    assert state_of(intent) == IntentState.DONE
+
+
+def test_the_same_key_twice_is_one_gtt(desk: GttDesk) -> None:
+    first = deliver(desk.gtt().pk)
+    assert deliver(desk.gtt().pk).pk == first.pk
+    assert len(desk.adapter.sent) == 1
+    with pytest.raises(IdempotencyConflict):
+        desk.gtt(trigger_price="91")
+
+
+def test_a_trader_places_changes_and_cancels_through_the_gateway(desk: GttDesk) -> None:
+    number = desk.gateway.place_gtt(CALL, "SELL", 65, trigger_price="90", price="89.5")
+    desk.read()
+    assert desk.gateway.modify_gtt(number, trigger_price="92") == number
+    assert desk.gateway.get_gtts()[0].legs[0].trigger_price == Decimal(92)
+    assert desk.gateway.cancel_gtt(number)
+    desk.read()
+    assert GttOrder.objects.get().status == GttStatus.CANCELLED
+    assert desk.gateway.cancel_gtt(number), "what is cancelled need not be cancelled again"
+    assert len(desk.adapter.sent) == 3
+
+
+def test_what_the_broker_refuses_is_refused(desk: GttDesk) -> None:
+    desk.adapter.script = [refuses("GTT limit exceeded")]
+    with pytest.raises(OrderRejected, match="GTT limit exceeded"):
+        desk.gateway.place_gtt(CALL, "SELL", 65, trigger_price="90", price="89.5")
+    assert not GttOrder.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"symbol": SHARE, "quantity": 1}, "futures and options only"),
+        ({"quantity": 64}, "lot"),
+        ({"trigger_price": "90.01"}, "tick"),
+        ({"trigger_price": None}, "needs a trigger price"),
+        ({"limit_price": None}, "needs a trigger price"),
+    ],
+)
+def test_a_gtt_that_breaks_a_rule_is_not_recorded(desk: GttDesk, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(OrderDenied, match=words):
+        desk.gtt(**changes)
+    assert not OrderIntent.objects.exists()
+
+
+def test_target_and_stop_lie_around_the_entry(desk: GttDesk) -> None:
+    with pytest.raises(OrderDenied, match="do not go together"):
+        desk.three_leg(target_trigger_price="80", target_price="79.5")
+
+
+def test_a_broker_without_gtts_says_so_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, adapter = scripted_broker.install("kotakneo")
+    gateway = BrokerFactory.get_broker("kotakneo", "default")
+    for call in (
+        lambda: gateway.place_gtt(CALL, "SELL", 65, trigger_price="90", price="89.5"),
+        lambda: gateway.place_gtt_three_leg(
+            CALL,
+            "BUY",
+            65,
+            price="100",
+            target_trigger_price="120",
+            target_price="119.5",
+            stop_trigger_price="90",
+            stop_price="89.5",
+        ),
+        lambda: gateway.modify_gtt("1", price="90"),
+        lambda: gateway.cancel_gtt("1"),
+        lambda: gateway.get_gtts(),
+    ):
+        with pytest.raises(UnsupportedFeature, match="gtt"):
+            call()
+    assert not adapter.sent
+    BrokerFactory._gateways.clear()
+
+
+# Limits and switches
+
+
+def test_a_gtt_keeps_the_limits_of_one_order(desk: GttDesk) -> None:
+    limits.change(
+        Scope.EVERYTHING,
+        "",
+        {"max_notional_rupees": Decimal(5000)},
+        by="tester",
+        reason="a test",
+        at=desk.gateway.clock.now(),
+    )
+    intent = deliver(desk.gtt().pk)
+    assert intent.state == IntentState.DENIED
+    assert "max_notional_rupees" in intent.closed_reason
+    assert not desk.adapter.sent
+
+
+def test_a_halt_lets_only_the_cancel_of_a_gtt_pass(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    now = desk.gateway.clock.now()
+    set_switch(Scope.EVERYTHING, "", KillSwitch.State.HALTED, by="tester", reason="a test", at=now)
+    assert deliver(desk.gtt("g2", trigger_price="80").pk).state == IntentState.DENIED
+    assert deliver(desk.change(gtt).pk).state == IntentState.DENIED
+    assert deliver(desk.cancel(gtt).pk).state == IntentState.WORKING
+
+
+def test_cancelling_everything_cancels_gtts(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    (cancel,) = halting.cancel_open_orders(None, "tester")
+    assert (cancel.kind, cancel.gtt_id) == (IntentKind.GTT_CANCEL, gtt.pk)
+    (again,) = halting.cancel_open_orders(None, "tester")
+    assert again.pk == cancel.pk, "a second wish is the first one"
+    deliver(cancel.pk)
+    desk.read()
+    assert state_of(cancel) == IntentState.DONE
+    assert not halting.cancel_open_orders(None, "tester")
+
+
+# Lost answers
+
+
+def test_a_lost_gtt_is_found_by_its_looks_once_it_must_be_there(desk: GttDesk) -> None:
+    desk.adapter.script = [takes_and_drops]
+    with pytest.raises(OrderOutcomeUnknown):
+        desk.gateway.place_gtt(CALL, "SELL", 65, trigger_price="90", price="89.5")
+    intent = OrderIntent.objects.get()
+    desk.recover_after(30)
+    assert state_of(intent) == IntentState.UNKNOWN, "another that looks the same could still come"
+    desk.recover_after(MUST_SHOW_SECONDS)
+    assert state_of(intent) == IntentState.DONE
+    assert GttOrder.objects.get(attempt__intent=intent)
+    assert intent.attempts.get().outcome == AttemptOutcome.ADOPTED
+    assert len(desk.adapter.sent) == 1
+
+
+def test_a_lost_gtt_that_never_shows_is_a_persons_to_decide(desk: GttDesk) -> None:
+    desk.adapter.script = [drops]
+    intent = deliver(desk.gtt().pk)
+    desk.recover_after(MUST_SHOW_SECONDS)
+    assert state_of(intent) == IntentState.UNKNOWN
+    desk.recover_after(visibility.PROVING + 61)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    assert Alert.objects.filter(kind="needs_human", intent=intent, acknowledged_at=None).exists()
+    assert len(desk.adapter.sent) == 1, "what is unknown is never sent again"
+
+
+@pytest.mark.parametrize("reason", ["two look alike", "people trade there"])
+def test_a_gtt_that_may_be_another_is_a_persons_to_decide(desk: GttDesk, reason: str) -> None:
+    if reason == "people trade there":
+        BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.POSSIBLE)
+    desk.adapter.script = [takes_and_drops]
+    intent = deliver(desk.gtt().pk)
+    if reason == "two look alike":
+        request = desk.adapter.sent[0]
+        assert isinstance(request, GttRequest)
+        desk.adapter.gtts.accept(request, desk.gateway.clock.now())
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    assert {row["broker_order_id"] for row in decisions.evidence(intent)["candidates"]} == set(desk.adapter.gtts.rows)
+    decisions.adopt(intent, "0000000000000001", by="tester", reason="seen in the broker's app")
+    desk.read()
+    assert state_of(intent) == IntentState.DONE
+
+
+def test_a_person_says_that_a_gtt_is_not_there(desk: GttDesk) -> None:
+    desk.adapter.script = [drops]
+    intent = deliver(desk.gtt().pk)
+    desk.recover_after(MUST_SHOW_SECONDS + visibility.PROVING + 1)
+    decisions.not_placed(intent, by="tester", reason="not in the broker's app")
+    assert state_of(intent) == IntentState.NOT_PLACED
+
+
+def test_two_gtts_that_look_alike_are_not_under_way_together(desk: GttDesk) -> None:
+    desk.adapter.script = [takes_and_drops]
+    deliver(desk.gtt("g1").pk)
+    second = deliver(desk.gtt("g2").pk)
+    assert (second.state, len(desk.adapter.sent)) == (IntentState.READY, 1)
+    assert "looks the same" in second.waiting_reason
+
+
+def test_an_entry_looks_like_the_order_it_is(desk: GttDesk) -> None:
+    desk.adapter.script = [takes_and_drops]
+    deliver(desk.three_leg().pk)
+    order = desk.send("k1", side="B", quantity=65, limit_price="100")
+    assert (order.state, len(desk.adapter.sent)) == (IntentState.READY, 1)
+
+
+def test_a_book_that_cannot_be_read_says_nothing(desk: GttDesk) -> None:
+    desk.adapter.script = [drops]
+    intent = deliver(desk.gtt().pk)
+    desk.adapter.gtts.script = [BrokerUnavailable("No answer.")] * 3
+    for _ in range(3):
+        desk.recover_after(MUST_SHOW_SECONDS)
+    assert state_of(intent) == IntentState.UNKNOWN
+    assert "No answer" in desk.account.gtt_book.problem
+
+
+# Changes and cancels
+
+
+def test_a_change_is_done_when_the_book_shows_its_prices(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    change = deliver(desk.change(gtt).pk)
+    sent = desk.adapter.sent[-1]
+    assert isinstance(sent, GttChange)
+    assert (sent.triggers[0].trigger_price, sent.triggers[0].limit_price) == (Decimal(92), Decimal("91.5"))
+    desk.read()
+    assert state_of(change) == IntentState.DONE
+
+
+def test_a_change_names_a_trigger_that_there_is(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    with pytest.raises(OrderDenied, match="no target"):
+        desk.change(gtt, TARGET=("120", None))
+    with pytest.raises(OrderDenied, match="Nothing to modify"):
+        desk.change(gtt, ORDER=(None, None))
+
+
+def test_only_gtts_of_ours_that_are_active_are_touched(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    GttOrder.objects.update(origin=GttOrder.Origin.EXTERNAL)
+    with pytest.raises(OrderDenied, match="not placed by mcube"):
+        desk.cancel(gtt)
+    GttOrder.objects.update(origin=GttOrder.Origin.OURS, status=GttStatus.TRIGGERED)
+    with pytest.raises(OrderDenied, match="it is triggered"):
+        desk.cancel(gtt)
+
+
+def test_a_cancel_that_comes_too_late_says_so(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    cancel = desk.cancel(gtt)
+    desk.adapter.script = [lambda adapter, operation: adapter.gtts.accept(_again(operation), desk.gateway.clock.now())]
+    deliver(cancel.pk)
+    desk.adapter.gtts.end(gtt.gtt_order_id, GttStatus.TRIGGERED)
+    desk.read()
+    assert state_of(cancel) == IntentState.REJECTED
+    assert "too late" in cancel.closed_reason
+
+
+def _again(operation: object) -> GttCancel:
+    assert isinstance(operation, GttCancel)
+    return operation
+
+
+@pytest.mark.parametrize("lost", [takes_and_drops, drops])
+def test_a_cancel_whose_answer_was_lost_is_settled_by_the_book(desk: GttDesk, lost: Any) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.script = [lost]
+    cancel = deliver(desk.cancel(gtt).pk)
+    assert cancel.state == IntentState.UNKNOWN
+    desk.recover_after(25)
+    if lost is takes_and_drops:
+        assert state_of(cancel) == IntentState.DONE
+        return
+    assert state_of(cancel) == IntentState.READY, "a cancel may be sent as often as it takes"
+    deliver(cancel.pk)
+    desk.recover_after(25)
+    assert state_of(cancel) == IntentState.DONE
+
+
+@pytest.mark.parametrize("lost", [takes_and_drops, drops])
+def test_a_change_whose_answer_was_lost_is_settled_by_the_book(desk: GttDesk, lost: Any) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.script = [lost]
+    change = deliver(desk.change(gtt).pk)
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    desk.recover_after(61)
+    assert state_of(change) == (IntentState.DONE if lost is takes_and_drops else IntentState.NOT_PLACED)
+    assert len(desk.adapter.sent) == 2, "a change is not sent again"
+
+
+# The book
+
+
+def test_what_a_gtt_sent_is_not_taken_for_a_lost_order(desk: GttDesk) -> None:
+    desk.placed(limit_price="100.5", trigger_price="101")
+    desk.adapter.script = [drops]
+    lost = desk.send("k1", side="S", limit_price="100.50")
+    sent = desk.adapter.sent[-1]
+    desk.adapter.book["000009"] = book_row("000009", sent, client_tag="", placed_at=desk.gateway.clock.now())  # type: ignore[arg-type]
+    desk.adapter.book["000008"] = foreign_row("000008")
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(lost) == IntentState.NEEDS_HUMAN
+    assert "a GTT may have sent that" in lost.events.latest("sequence").cause
+
+
+def test_the_entry_of_a_gtt_of_ours_is_ours(desk: GttDesk) -> None:
+    deliver(desk.three_leg().pk)
+    number = next(iter(desk.adapter.gtts.rows))
+    desk.adapter.book["000007"] = foreign_row("000007", symbol=CALL, exchange="NFO", quantity=65)
+    desk.sync()
+    desk.adapter.gtts.rows[number] = desk.adapter.gtts.named(number, "000007")
+    desk.read()
+    assert BrokerOrder.objects.get(broker_order_id="000007").origin == BrokerOrder.Origin.OURS
+    assert desk.gateway.cancel_order("000007")
+
+
+def test_a_gtt_that_is_over_stays_over(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    before = desk.adapter.gtts.rows[gtt.gtt_order_id]
+    desk.adapter.gtts.end(gtt.gtt_order_id, GttStatus.CANCELLED)
+    desk.read()
+    desk.adapter.gtts.rows[gtt.gtt_order_id] = before
+    desk.read()
+    gtt.refresh_from_db()
+    assert gtt.status == GttStatus.CANCELLED
+
+
+def test_the_book_is_asked_for_as_far_back_as_the_oldest_active_gtt(desk: GttDesk) -> None:
+    desk.placed()
+    clock = configured_clock()
+    assert isinstance(clock, SimulatedClock)
+    placed_on = clock.now().date()
+    clock.set(clock.now() + timedelta(days=9))
+    assert book.first_day(desk.account, clock.now()) == placed_on
+    GttOrder.objects.update(status=GttStatus.CANCELLED)
+    assert book.first_day(desk.account, clock.now()) == clock.now().date()
+
+
+def test_active_gtts_are_followed_every_five_minutes(desk: GttDesk) -> None:
+    desk.placed()
+    now = desk.gateway.clock.now()
+    assert not book.accounts_to_follow(now).exists()
+    assert book.accounts_to_follow(now + book.QUIET_EVERY + timedelta(seconds=1)).exists()
+    GttOrder.objects.update(status=GttStatus.TRIGGERED)
+    assert not book.accounts_to_follow(now + timedelta(hours=1)).exists()
+
+
+def test_a_gtt_whose_day_ended_unseen_is_a_persons_to_decide(desk: GttDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    intent = deliver(desk.gtt().pk)
+    monkeypatch.setattr(scripted_broker, "OPEN_MARKET", scripted_broker.OPEN_MARKET + timedelta(days=1))
+    desk.adapter.gtts.hidden.update(desk.adapter.gtts.rows)
+    desk.recover_after(timedelta(days=1).total_seconds())
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
