@@ -1,7 +1,7 @@
 """What can be traded: one frozen value a contract, with the rules an order must keep."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 
@@ -68,6 +68,11 @@ class Instrument:
                 f"Quantity {quantity} of {self.symbol} is above its freeze quantity of {self.freeze_quantity}; "
                 "send it in slices."
             )
+
+    @property
+    def on_any_day(self) -> "Instrument":
+        """As it is without today's band: for prices that may come to the exchange on another day."""
+        return replace(self, lower_band=None, upper_band=None)
 
     def check_price(self, price: Decimal) -> None:
         """Refuse a price in rupees that the exchange would refuse.

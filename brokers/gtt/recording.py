@@ -216,7 +216,13 @@ def _content(
         "reduce_only": False,
         "triggers": [each.plain() for each in triggers],
     }
-    rules.check_order(spec_of(account.broker), instrument, content, trading_day(configured_clock().now()))
+    enters = len(triggers) > 1
+    rules.check_order(
+        spec_of(account.broker),
+        instrument if enters else instrument.on_any_day,
+        content,
+        trading_day(configured_clock().now()),
+    )
     return content
 
 
@@ -225,8 +231,8 @@ def _trigger(instrument: Instrument, role: GttRole, side: Side, trigger_price: P
     trigger, limit = rupees(trigger_price, f"{words}trigger price"), rupees(limit_price, f"{words}price")
     if trigger is None or limit is None:
         raise OrderDenied(f"The {role.value.lower()} of a GTT needs a trigger price and a price in rupees a unit.")
-    instrument.check_price(trigger)
-    instrument.check_price(limit)
+    for price in (trigger, limit):
+        instrument.on_any_day.check_price(price)
     return GttTrigger(role=role, side=side, trigger_price=trigger, limit_price=limit)
 
 

@@ -63,7 +63,7 @@ def operation_of(intent: OrderIntent, gateway: BrokerGateway) -> Operation:
 def _gtt_operation(intent: OrderIntent, instrument: Instrument) -> GttOperation:
     triggers = tuple(GttTrigger.of(each) for each in intent.triggers or ())
     for price in (each for trigger in triggers for each in (trigger.trigger_price, trigger.limit_price)):
-        instrument.check_price(price)
+        instrument.on_any_day.check_price(price)
     if intent.kind != IntentKind.GTT:
         gtt = _gtt(intent)
         gtt_order_id, kind = gtt.gtt_order_id, GttKind(gtt.kind)

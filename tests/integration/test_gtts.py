@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from brokers import halting, sessions
+from brokers import halting, instruments, sessions
 from brokers.clock import SimulatedClock, configured_clock
 from brokers.domain.errors import (
     BrokerUnavailable,
@@ -29,6 +29,7 @@ from brokers.models import (
     BrokerAccount,
     BrokerOrder,
     GttOrder,
+    InstrumentRecord,
     KillSwitch,
     OrderIntent,
     Scope,
@@ -470,3 +471,11 @@ def test_a_gtt_whose_day_ended_unseen_is_a_persons_to_decide(desk: GttDesk, monk
     desk.adapter.gtts.hidden.update(desk.adapter.gtts.rows)
     desk.recover_after(timedelta(days=1).total_seconds())
     assert state_of(intent) == IntentState.NEEDS_HUMAN
+
+
+def test_a_trigger_may_lie_outside_todays_band(desk: GttDesk) -> None:
+    InstrumentRecord.objects.filter(symbol=CALL).update(lower_band=Decimal(95), upper_band=Decimal(110))
+    instruments.lookup().forget()
+    assert deliver(desk.gtt().pk).state == IntentState.WORKING
+    with pytest.raises(OrderDenied, match="below the day's band"):
+        desk.three_leg(limit_price="90")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+import time_machine
 from django.db import transaction
 
 from brokers.clock import configured_clock, trading_day
@@ -203,7 +204,8 @@ def test_an_order_that_was_put_off_is_rung_for_once(
 ) -> None:
     intent = _intent(account)  # without credentials it cannot be sent, and waits for a second
 
-    with django_capture_on_commit_callbacks(execute=True):
+    # On a busy machine the second would be made after that second has passed.
+    with time_machine.travel(datetime.now(UTC), tick=False), django_capture_on_commit_callbacks(execute=True):
         orders.place_order(broker=BROKER, intent_id=intent.pk)
         orders.place_order(broker=BROKER, intent_id=intent.pk)
 

@@ -45,7 +45,6 @@ SPEC = AdapterSpec(
             *(Operation.SEGMENT_MARGINS, Operation.MARGIN_REQUIRED, Operation.HOLDINGS, Operation.DEMAT_HOLDINGS),
             *(Operation.ORDER_HISTORY, Operation.ORDERS_BETWEEN, Operation.TRADES_BETWEEN),
             *(Operation.DEPTH, Operation.YEAR_RANGE, Operation.OPTION_CHAIN, Operation.CANDLES),
-            *(Operation.GTT_SINGLE, Operation.GTT_THREE_LEG),
             *(Operation.LIVE_FEED, Operation.ORDER_FEED),  # sockets of rates and of order notifications
             *(Operation.GTT_SINGLE, Operation.GTT_THREE_LEG),  # gtt_* of the SDK: derivatives, limit orders only
         },

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 
 from brokers.adapters.breeze import building, tables
 from brokers.domain.enums import Side
@@ -130,7 +128,7 @@ def _check_pair(instrument: Instrument, stop: GttTrigger, target: GttTrigger) ->
 
 def _leg(instrument: Instrument, trigger: GttTrigger) -> dict[str, str]:
     for price in (trigger.trigger_price, trigger.limit_price):
-        _check_price(instrument, price)
+        instrument.on_any_day.check_price(price)
     leg = {
         "action": tables.SIDE_TO_WIRE[trigger.side],
         "limit_price": building.plain(trigger.limit_price),
@@ -139,8 +137,3 @@ def _leg(instrument: Instrument, trigger: GttTrigger) -> dict[str, str]:
     if trigger.role in tables.GTT_ROLE_TO_WIRE:
         leg = {"gtt_leg_type": tables.GTT_ROLE_TO_WIRE[trigger.role], **leg}
     return leg
-
-
-def _check_price(instrument: Instrument, price: Decimal) -> None:
-    """As for an order, but for the band, which is today's: the trigger may come on a later day."""
-    replace(instrument, lower_band=None, upper_band=None).check_price(price)
