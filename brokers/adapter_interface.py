@@ -246,7 +246,7 @@ class BrokerAdapter(BrokerInterface):
     def cancel(self, request: CancelRequest) -> OrderAck: ...
 
     def submit_gtt(self, request: GttRequest) -> GttAck:
-        self._lacks(Operation.GTT_SINGLE)
+        self._lacks(Operation.GTT_THREE_LEG if request.entry else Operation.GTT_SINGLE)
 
     def alter_gtt(self, change: GttChange) -> GttAck:
         self._lacks(Operation.GTT_SINGLE)

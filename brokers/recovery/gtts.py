@@ -17,7 +17,7 @@ from brokers.domain.order_states import GTT_KINDS, Actor, AttemptOutcome, Intent
 from brokers.factory import BrokerFactory
 from brokers.gtt import book
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import BrokerAccount, BrokerOrder, GttBook, GttOrder, OrderAttempt, OrderIntent
+from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent
 from brokers.recovery import agenda, visibility
 from brokers.recovery.answers import ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue
@@ -44,12 +44,6 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
     read_at = book.read(account, BrokerFactory.get_broker(account.broker, account.name), urgent=True)
     for attempt in agenda.attempts(account, questions):
         unless_stale(_judge, attempt, read_at, visibility.proof_from(attempt, within), now)
-
-
-def may_have_sent(account: BrokerAccount, order: BrokerOrder) -> bool:
-    """Whether a GTT of the account may have put this order into the order book."""
-    sent = GttOrder.objects.filter(account=account, exchange=order.exchange, symbol=order.symbol)
-    return sent.filter(status__in=[GttStatus.ACTIVE, GttStatus.UNKNOWN, GttStatus.TRIGGERED]).exists()
 
 
 def candidates(intent: OrderIntent) -> list[GttOrder]:

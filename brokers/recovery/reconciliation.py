@@ -33,6 +33,7 @@ from brokers.recovery.agenda import Question
 from brokers.recovery.answers import alert_twice, ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue, ask_in_time, close_what_is_over, is_to_be_swept, last_ended_day
 from brokers.recovery.reading import Reading, alert_blind, read_book
+from brokers.risk import strangers
 
 _CHANGEABLE = ("quantity", "limit_price", "trigger_price")
 
@@ -234,7 +235,7 @@ class _Round:
             ask_person(attempt, f"several orders of the book look like it: {numbers}", self.now)
         elif self.account.manual_trading != BrokerAccount.ManualTrading.NONE:
             ask_person(attempt, f"order {numbers} looks like it, and a person may have placed that", self.now)
-        elif gtts.may_have_sent(self.account, found[0]):
+        elif strangers.may_be_of_a_gtt(found[0]):
             ask_person(attempt, f"order {numbers} looks like it, and a GTT may have sent that", self.now)
         else:
             cause = f"found in the book as {numbers}, the one order that looks like it"

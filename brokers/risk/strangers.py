@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from brokers.alerts import raise_alert
+from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import IntentState
-from brokers.models import BrokerOrder, KillSwitch, OrderAttempt, Scope, Severity
+from brokers.models import BrokerOrder, GttOrder, KillSwitch, OrderAttempt, Scope, Severity
 from brokers.risk.switches import set_switch
 
 
@@ -19,17 +20,27 @@ def tell(order: BrokerOrder, *, at: datetime) -> None:
     )
     if may_be_one_of_ours.exists():
         return
+    if may_be_of_a_gtt(order):
+        meaning = "Nobody is said to trade there by hand; a GTT of the same contract may have sent it, or it is one order twice."
+    else:
+        meaning = "Nobody is said to trade there by hand, so the broker may have made one order twice."
     raise_alert(
         "unexplained_order",
         f"{order.account_id}:{order.trading_day}:{order}",
         severity=Severity.WARNING,
         happened=f"Order {order} of {order.account}, {order.side} {order.quantity} {order.symbol}, was sent by nobody here.",
-        meaning="Nobody is said to trade there by hand, so the broker may have made one order twice.",
+        meaning=meaning,
         to_do="Look at it in the broker's own app and cancel it if it is too much; where people trade too, say so on "
         "the account's page.",
         at=at,
         account=order.account,
     )
+
+
+def may_be_of_a_gtt(order: BrokerOrder) -> bool:
+    """Whether a GTT of the account may have put this order into the order book, which does not say so."""
+    sent = GttOrder.objects.filter(account=order.account, exchange=order.exchange, symbol=order.symbol)
+    return sent.filter(status__in=[GttStatus.ACTIVE, GttStatus.UNKNOWN, GttStatus.TRIGGERED]).exists()
 
 
 def check_tag(order: BrokerOrder, tag: str, *, is_known: bool, at: datetime) -> None:
