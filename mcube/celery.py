@@ -13,8 +13,9 @@ from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from celery import Celery, signals
+from celery import Celery, signals, states
 from django.db import close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from kombu import Exchange, Queue
 
 from brokers.discovery import specs
@@ -128,19 +129,33 @@ def _keep_usable_connections(**_: object) -> None:
 
 
 @signals.worker_process_init.connect
-def _watch_failures(**_: object) -> None:
-    signals.task_failure.connect(_drop_connections)
+def _watch_endings(**_: object) -> None:
+    signals.task_postrun.connect(_leave_no_transaction)
 
 
-def _drop_connections(**_: object) -> None:
-    """After a task that failed: begin anew with the database.
+def _leave_no_transaction(state: str | None = None, **_: object) -> None:
+    """After a task that did not succeed, or left a transaction open: begin anew with the database.
 
     A time limit may strike between the database's BEGIN and Django's note of it. Such a connection looks idle, keeps
     SQLite's only lock for as long as it lives, and no process could write anything.
     """
     for connection in connections.all(initialized_only=True):
-        connection.close()
-        del connections[connection.alias]
+        is_open = _is_in_transaction(connection)
+        if is_open and connection.vendor == "sqlite":
+            # A cursor that was not read to its end, e.g. in the traceback, keeps a closed connection and its lock alive.
+            connection.connection.rollback()
+        if is_open or state != states.SUCCESS:
+            connection.close()
+            del connections[connection.alias]
+
+
+def _is_in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the database says so, whatever Django noted."""
+    if connection.connection is None:
+        return False
+    if connection.vendor == "sqlite":
+        return bool(connection.connection.in_transaction)
+    return connection.connection.info.transaction_status.name != "IDLE"  # type: ignore[no-any-return]
 
 
 def read_gate(slots: int) -> Callable[[], bool]:

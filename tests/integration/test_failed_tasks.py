@@ -23,14 +23,21 @@ from django.db import connection, transaction
 from mcube.celery import app
 
 @app.task
-def cut_off():
+def cut_off(ending):
     connection.ensure_connection()
+    connection.connection.execute("CREATE TABLE IF NOT EXISTS number (value)")
+    connection.connection.executemany("INSERT INTO number VALUES (?)", [(each,) for each in range(1000)])
     connection.connection.execute("BEGIN IMMEDIATE")
-    raise SoftTimeLimitExceeded()
+    if ending == "within a query":
+        global cursor
+        cursor = connection.connection.execute("SELECT value FROM number")
+        cursor.fetchone()
+    if ending != "swallowed":
+        raise SoftTimeLimitExceeded()
 
 if {watched}:
     signals.worker_process_init.send(sender=None)
-cut_off.apply()
+cut_off.apply(kwargs={{"ending": {ending!r}}})
 print("done", flush=True)
 input()
 with transaction.atomic():
@@ -39,11 +46,12 @@ print("again", flush=True)
 """
 
 
+@pytest.mark.parametrize("ending", ["raised", "swallowed", "within a query"])
 @pytest.mark.parametrize("watched", [True, False], ids=["in a worker", "without care"])
-def test_a_time_limit_inside_begin_leaves_no_lock_behind(tmp_path: Path, watched: bool) -> None:
+def test_a_time_limit_inside_begin_leaves_no_lock_behind(tmp_path: Path, watched: bool, ending: str) -> None:
     environment = clean_environment() | {"MCUBE_HOME": str(tmp_path), "DJANGO_SETTINGS_MODULE": "mcube.settings"}
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(watched=watched)],
+        [sys.executable, "-c", CHILD.format(watched=watched, ending=ending)],
         cwd=CHECKOUT,
         env=environment | {"PYTHONPATH": os.fspath(CHECKOUT)},
         stdin=subprocess.PIPE,
