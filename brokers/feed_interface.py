@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, Quote
 
 
 class FeedState(StrEnum):
@@ -28,6 +28,9 @@ class FeedListener(Protocol):
     def on_tick(self, tick: Quote) -> None:
         """A price came; ``as_of`` is when."""
 
+    def on_depth(self, depth: Depth) -> None:
+        """The best prices of an instrument came; ``as_of`` is when."""
+
     def on_order(self) -> None:
         """Something happened to an order, or may have been missed: read the book, which alone says what."""
 
@@ -43,8 +46,8 @@ class BrokerFeed(ABC):
         """Connect in the background; the listener is told how it went."""
 
     @abstractmethod
-    def subscribe(self, instruments: Sequence[Instrument]) -> None:
-        """Want ticks of these, at once or as soon as the feed is up."""
+    def subscribe(self, instruments: Sequence[Instrument], *, depth: bool = False) -> None:
+        """Want ticks of these, at once or as soon as the feed is up, and their depth or, from now on, none of it."""
 
     @abstractmethod
     def unsubscribe(self, instruments: Sequence[Instrument]) -> None: ...

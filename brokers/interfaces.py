@@ -235,10 +235,13 @@ class BrokerInterface(ABC):
     def is_market_open(self, exchange: str = "NSE") -> bool: ...
 
     @abstractmethod
-    def subscribe_live_feed(self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = "") -> bool:
+    def subscribe_live_feed(
+        self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = "", depth: bool = False
+    ) -> bool:
         """Have ticks of these symbols come, now and after restarts, until unsubscribed; True when it is noted.
 
-        A subscriber is a strategy's name. An instrument is fed for as long as any subscriber wants it.
+        With ``depth`` their best prices on both sides come as well. A subscriber is a strategy's name. An instrument
+        is fed for as long as any subscriber wants it, and its depth for as long as any wants that.
 
         :raises InvalidSymbol: a symbol is not known; then none of them is noted.
         :raises OrderDenied: the broker's feed does not have one, or has no room for so many.
@@ -248,7 +251,7 @@ class BrokerInterface(ABC):
     def unsubscribe_live_feed(
         self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = ""
     ) -> bool:
-        """Take back what this subscriber wanted; True when there was anything to take back."""
+        """Take back what this subscriber wanted, ticks and depth; True when there was anything to take back."""
 
     def get_available_margin(self) -> float:
         """Rupees that new orders may use now."""

@@ -15,7 +15,7 @@ from brokers.clock import IST, trading_day
 from brokers.discovery import spec_of
 from brokers.domain.account import Holding, MarginData, MarginRequired, Position, SegmentMargin
 from brokers.domain.capabilities import Operation
-from brokers.domain.enums import CandleInterval, Exchange
+from brokers.domain.enums import CandleInterval, Exchange, InstrumentKind
 from brokers.domain.errors import InvalidSymbol, OrderDenied
 from brokers.domain.inputs import day_of, moment, parse_or_deny
 from brokers.domain.instruments import Instrument
@@ -123,9 +123,11 @@ class GatewayReads(BrokerInterface):
         return self.read(lambda adapter: adapter.fetch_quotes(wanted), total_seconds=LONG_READ_SECONDS)
 
     def get_depth(self, symbol: str, exchange: str | None = None) -> Depth:
+        """That of the account's live feed if it is fresh; a call only without one."""
         self._require(Operation.DEPTH)
         instrument = self.resolve(symbol, exchange)
-        return self.read(lambda adapter: adapter.fetch_depth(instrument))
+        fed = ticks.store().fresh_depth(self.account, instrument.exchange, instrument.symbol, now=self.clock.now())
+        return fed or self.read(lambda adapter: adapter.fetch_depth(instrument))
 
     def get_year_range(self, symbol: str, exchange: str | None = None) -> YearRange:
         self._require(Operation.YEAR_RANGE)
@@ -177,13 +179,17 @@ class GatewayReads(BrokerInterface):
 
     # The live feed, which a process of its own keeps: what is wanted of it is noted here
 
-    def subscribe_live_feed(self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = "") -> bool:
-        self._require(Operation.LIVE_FEED)
+    def subscribe_live_feed(
+        self, symbols: Sequence[str], exchange: str | None = None, *, subscriber: str = "", depth: bool = False
+    ) -> bool:
+        self._require(Operation.DEPTH_FEED if depth else Operation.LIVE_FEED)
         wanted = [self.resolve(symbol, exchange) for symbol in symbols]
         for instrument in wanted:
             self.check_feed(instrument)
-        most = spec_of(self.account.broker).capabilities.most_fed
-        subscriptions.add(self.account, wanted, subscriber=subscriber, most=most)
+            if depth and instrument.kind is InstrumentKind.INDEX:
+                raise OrderDenied(f"{instrument.symbol} is an index, which has no depth; subscribe to its ticks alone.")
+        room = spec_of(self.account.broker).capabilities
+        subscriptions.add(self.account, wanted, subscriber=subscriber, depth=depth, room=room)
         return True
 
     def unsubscribe_live_feed(

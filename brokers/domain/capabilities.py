@@ -34,6 +34,7 @@ class Operation(StrEnum):
     GTT_SINGLE = "GTT_SINGLE"
     GTT_THREE_LEG = "GTT_THREE_LEG"
     LIVE_FEED = "LIVE_FEED"
+    DEPTH_FEED = "DEPTH_FEED"
     ORDER_FEED = "ORDER_FEED"
 
     @property
@@ -76,6 +77,8 @@ class Capabilities:
     calls_per_day: int | None = None
     #: Instruments that one account's live feed carries at most; 0 without a feed.
     most_fed: int = 0
+    #: The depth of an instrument in the live feed counts as one instrument more.
+    fed_depth_counts: bool = False
     #: The instrument master is published: it needs no session.
     has_public_master: bool = False
 

@@ -72,6 +72,8 @@ class FeedKeeper:
         self._intake = Intake()
         self._version = 0
         self._carried: dict[Key, Instrument] = {}
+        #: Those of them whose depth is carried as well.
+        self._deep: set[Key] = set()
         self._day: date | None = None
         self._unknown: set[Key] = set()
         self._unknown_until = 0.0
@@ -110,10 +112,10 @@ class FeedKeeper:
         self._read_waits |= self._intake.take_order()
         if self._read_waits and now >= self._next_read and self._ask_for_read(self._account):
             self._read_waits, self._next_read = False, now + READ_EVERY_SECONDS
-        ticks, newest = self._intake.take()
-        if ticks:
+        news, newest = self._intake.take()
+        if news:
             self._last_news, self._stall_seconds = now, STALL_SECONDS
-            self._store.write(self._account, ticks, newest)
+            self._store.write(self._account, news, newest)
 
     def close(self) -> None:
         """End the feed and let another process take over at once."""
@@ -195,6 +197,7 @@ class FeedKeeper:
         self._words = why
         feed, self._feed = self._feed, None
         self._carried.clear()
+        self._deep.clear()
         if feed is not None:
             log.warning("The live feed of %s ends: %s.", self._account, why.rstrip("."))
             feed.stop()
@@ -207,12 +210,18 @@ class FeedKeeper:
         gone = [key for key in self._carried if key not in wanted]
         if gone:
             feed.unsubscribe([self._carried.pop(key) for key in gone])
+            self._deep.difference_update(gone)
         new = self._resolved({key for key in wanted if key not in self._carried}, now)
         if new:
             self._carried |= new
             # The first tick of a new one is waited for from now on.
             self._last_news = max(self._last_news, now)
-            feed.subscribe(list(new.values()))
+        deep = {key for key in self._carried if wanted[key]}
+        changed = new.keys() | (deep ^ self._deep)
+        for depth in (False, True):
+            if some := [self._carried[key] for key in changed if (key in deep) is depth]:
+                feed.subscribe(some, depth=depth)
+        self._deep = deep
 
     def _resolved(self, keys: set[Key], now: float) -> dict[Key, Instrument]:
         """Today's instruments. Those that are none, e.g. expired ones, are passed over and looked for again later."""
@@ -239,6 +248,7 @@ class FeedKeeper:
             state="up" if is_up else "down",
             words="" if is_up else self._words,
             instruments=len(self._carried),
+            depths=len(self._deep),
             unknown=len(self._unknown),
             ticks=self._came_before + self._intake.came,
             dropped=self._intake.dropped,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from django.db import transaction
 
+from brokers.domain.capabilities import Capabilities
 from brokers.domain.enums import Exchange
 from brokers.domain.errors import OrderDenied
 from brokers.domain.instruments import Instrument
@@ -16,19 +17,18 @@ from brokers.models import BrokerAccount, FeedSubscription
 Key = tuple[Exchange, str]
 
 
-def add(account: BrokerAccount, instruments: Sequence[Instrument], *, subscriber: str, most: int) -> None:
-    """Note what a subscriber wants; what it wants already stays.
+def add(
+    account: BrokerAccount, instruments: Sequence[Instrument], *, subscriber: str, depth: bool, room: Capabilities
+) -> None:
+    """Note what a subscriber wants; what it wants already stays, depth included.
 
-    :raises OrderDenied: the feed would carry more than ``most``; nothing is noted.
+    :raises OrderDenied: the feed would carry more than the broker has ``room`` for; nothing is noted.
     """
     with transaction.atomic():
         # The account's row, so that two who subscribe at once do not both fit.
         BrokerAccount.objects.select_for_update().get(pk=account.pk)
-        count = len(wanted(account) | {(each.exchange, each.symbol) for each in instruments})
-        if count > most:
-            raise OrderDenied(
-                f"The live feed of {account} carries {most} instruments at most and would have {count}; unsubscribe some."
-            )
+        carried, new = wanted(account), {(each.exchange, each.symbol): each for each in instruments}
+        _check_room(account, carried | {key: depth or carried.get(key, False) for key in new}, room)
         FeedSubscription.objects.bulk_create(
             [
                 FeedSubscription(
@@ -37,10 +37,24 @@ def add(account: BrokerAccount, instruments: Sequence[Instrument], *, subscriber
                     symbol=each.symbol,
                     expiry=each.expiry,
                     subscriber=subscriber,
+                    depth=depth,
                 )
-                for each in instruments
+                for each in new.values()
             ],
-            ignore_conflicts=True,
+            ignore_conflicts=not depth,
+            update_conflicts=depth,
+            update_fields=["depth"] if depth else None,
+            unique_fields=["account", "exchange", "symbol", "subscriber"] if depth else None,
+        )
+
+
+def _check_room(account: BrokerAccount, carried: Mapping[Key, bool], room: Capabilities) -> None:
+    count = len(carried) + (sum(carried.values()) if room.fed_depth_counts else 0)
+    if count > room.most_fed:
+        counted = ", the depth of one counted as another" if room.fed_depth_counts else ""
+        raise OrderDenied(
+            f"The live feed of {account} carries {room.most_fed} instruments at most{counted}, and would have {count}; "
+            "unsubscribe some."
         )
 
 
@@ -57,7 +71,8 @@ def forget_expired(account: BrokerAccount, today: date) -> None:
     FeedSubscription.objects.filter(account=account, expiry__lt=today).delete()
 
 
-def wanted(account: BrokerAccount) -> set[Key]:
-    """What anybody wants of the account's feed."""
-    rows = FeedSubscription.objects.filter(account=account).values_list("exchange", "symbol").distinct()
-    return {(Exchange(exchange), symbol) for exchange, symbol in rows}
+def wanted(account: BrokerAccount) -> dict[Key, bool]:
+    """What anybody wants of the account's feed, and whether anybody wants its depth."""
+    rows = FeedSubscription.objects.filter(account=account).values_list("exchange", "symbol", "depth").distinct()
+    # Those with depth come last, and hold.
+    return {(Exchange(exchange), symbol): depth for exchange, symbol, depth in rows.order_by("depth")}

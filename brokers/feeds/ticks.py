@@ -1,6 +1,7 @@
 """Ticks in Redis: a bounded stream for each instrument of an account, the newest of all in one hash, and signs of life.
 
-A tick is a :class:`~brokers.domain.market.Quote` whose ``as_of`` is when it came.
+A tick is a :class:`~brokers.domain.market.Quote` whose ``as_of`` is when it came. Depth is kept likewise, under names of
+its own.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import redis
 from django.conf import settings
@@ -21,7 +23,7 @@ from redis.retry import Retry
 
 from brokers import codec
 from brokers.domain.enums import Exchange
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, Quote
 from brokers.models import BrokerAccount
 
 log = logging.getLogger("brokers.feeds")
@@ -29,6 +31,8 @@ log = logging.getLogger("brokers.feeds")
 SOCKET_SECONDS = 0.5
 #: Entries of one stream, roughly: minutes of a busy instrument. At 400 bytes each, 3,000 instruments take 0.6 GB at most.
 STREAM_LENGTH = 500
+#: The same of depth, which takes 800 bytes and is of use for less long.
+DEPTH_STREAM_LENGTH = 100
 #: Ticks written at once, so that no answer of Redis takes long.
 BATCH = 500
 #: Of an instrument that nobody subscribes to any more, its ticks go after this long.
@@ -46,7 +50,30 @@ PAUSE_SECONDS = 5.0
 #: The process that keeps an account's feed has this lease and renews it at each look.
 LEASE_SECONDS = 10.0
 
-_quote = TypeAdapter(Quote)
+#: What a feed tells of an instrument.
+News = Quote | Depth
+N = TypeVar("N", Quote, Depth)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Place:
+    """Where one kind of news is kept: a word in its keys, and the field of a stream's entry."""
+
+    word: str
+    field: str
+    adapter: TypeAdapter[Any]
+
+    def newest(self, account: BrokerAccount) -> str:
+        return f"mcube:{self.word}:{account}"
+
+    def stream(self, account: BrokerAccount, exchange: str, symbol: str) -> str:
+        return f"mcube:{self.word}:{account}:{exchange}:{symbol}"
+
+
+_PLACES: Mapping[type[News], _Place] = {
+    Quote: _Place(word="ticks", field="tick", adapter=TypeAdapter(Quote)),
+    Depth: _Place(word="depth", field="depth", adapter=TypeAdapter(Depth)),
+}
 
 
 class TickStore:
@@ -65,25 +92,30 @@ class TickStore:
 
     # For who keeps the feed. All raise redis.RedisError.
 
-    def write(self, account: BrokerAccount, ticks: Sequence[Quote], newest: Sequence[Quote]) -> None:
-        """Note the newest tick of each instrument, and append all of them to their streams."""
+    def write(self, account: BrokerAccount, news: Sequence[News], newest: Sequence[News]) -> None:
+        """Note the newest of each instrument, and append all of them to their streams."""
+        texts = {id(each): _text(each) for each in newest}
         with self._redis.pipeline(transaction=False) as batch:
-            if newest:
+            for kind, place in _PLACES.items():
                 fields: Mapping[Any, Any] = {
-                    f"{each.exchange}:{each.symbol}": _quote.dump_json(each) for each in newest
+                    f"{each.exchange}:{each.symbol}": texts[id(each)] for each in newest if type(each) is kind
                 }
-                batch.hset(_newest(account), mapping=fields)
-                batch.expire(_newest(account), KEPT)
+                if fields:
+                    batch.hset(place.newest(account), mapping=fields)
+                    batch.expire(place.newest(account), KEPT)
             batch.execute()
-        for start in range(0, len(ticks), BATCH):
-            self._append(account, ticks[start : start + BATCH])
+        for start in range(0, len(news), BATCH):
+            self._append(account, news[start : start + BATCH], texts)
 
-    def _append(self, account: BrokerAccount, ticks: Sequence[Quote]) -> None:
+    def _append(self, account: BrokerAccount, news: Sequence[News], texts: Mapping[int, bytes]) -> None:
         now = time.monotonic()
+        lengths = {Quote: STREAM_LENGTH, Depth: DEPTH_STREAM_LENGTH}
         with self._redis.pipeline(transaction=False) as batch:
-            for tick in ticks:
-                key = _stream(account, tick.exchange, tick.symbol)
-                batch.xadd(key, {"tick": _quote.dump_json(tick)}, maxlen=STREAM_LENGTH, approximate=True)
+            for each in news:
+                place = _PLACES[type(each)]
+                key = place.stream(account, each.exchange, each.symbol)
+                text = texts.get(id(each)) or _text(each)
+                batch.xadd(key, {place.field: text}, maxlen=lengths[type(each)], approximate=True)
                 if self._prolonged.get(key, 0.0) <= now:
                     self._prolonged[key] = now + _PROLONGED_SECONDS
                     batch.expire(key, KEPT)
@@ -106,15 +138,11 @@ class TickStore:
 
     def fresh(self, account: BrokerAccount, exchange: Exchange, symbol: str, *, now: datetime) -> Quote | None:
         """The newest tick if it is fresh; None as well when Redis does not answer, which costs no time again and again."""
-        if time.monotonic() < self._silent_until:
-            return None
-        try:
-            text = self._redis.hget(_newest(account), f"{exchange.value}:{symbol}")
-        except redis.RedisError:
-            self._silent_until = time.monotonic() + PAUSE_SECONDS
-            return None
-        tick = _loaded(text)
-        return tick if tick and -SKEW <= now - tick.as_of < FRESH else None
+        return self._fresh(Quote, account, exchange, symbol, now)
+
+    def fresh_depth(self, account: BrokerAccount, exchange: Exchange, symbol: str, *, now: datetime) -> Depth | None:
+        """The newest depth, as :meth:`fresh`."""
+        return self._fresh(Depth, account, exchange, symbol, now)
 
     def read(
         self, account: BrokerAccount, exchange: Exchange, symbol: str, *, after: str = "0", count: int = 1000
@@ -123,9 +151,13 @@ class TickStore:
 
         :raises redis.RedisError: Redis does not answer.
         """
-        entries: Any = self._redis.xrange(_stream(account, exchange.value, symbol), min=f"({after}", count=count)
-        found = [(str(number), _loaded(fields.get("tick"))) for number, fields in entries]
-        return [(number, tick) for number, tick in found if tick is not None]
+        return self._read(Quote, account, exchange, symbol, after, count)
+
+    def read_depth(
+        self, account: BrokerAccount, exchange: Exchange, symbol: str, *, after: str = "0", count: int = 1000
+    ) -> list[tuple[str, Depth]]:
+        """Depths of one instrument, as :meth:`read`."""
+        return self._read(Depth, account, exchange, symbol, after, count)
 
     def life(self, account: BrokerAccount) -> dict[str, str]:
         """How the account's feed stands; empty when no process keeps it.
@@ -135,6 +167,28 @@ class TickStore:
         signs: Any = self._redis.hgetall(_life(account))
         return dict(signs)
 
+    # Inside
+
+    def _fresh(self, kind: type[N], account: BrokerAccount, exchange: Exchange, symbol: str, now: datetime) -> N | None:
+        if time.monotonic() < self._silent_until:
+            return None
+        try:
+            text = self._redis.hget(_PLACES[kind].newest(account), f"{exchange.value}:{symbol}")
+        except redis.RedisError:
+            self._silent_until = time.monotonic() + PAUSE_SECONDS
+            return None
+        found = _loaded(kind, text)
+        return found if found and -SKEW <= now - found.as_of < FRESH else None
+
+    def _read(
+        self, kind: type[N], account: BrokerAccount, exchange: Exchange, symbol: str, after: str, count: int
+    ) -> list[tuple[str, N]]:
+        place = _PLACES[kind]
+        key = place.stream(account, exchange.value, symbol)
+        entries: Any = self._redis.xrange(key, min=f"({after}", count=count)
+        found = [(str(number), _loaded(kind, fields.get(place.field))) for number, fields in entries]
+        return [(number, each) for number, each in found if each is not None]
+
 
 @cache
 def store() -> TickStore:
@@ -142,20 +196,16 @@ def store() -> TickStore:
     return TickStore(settings.REDIS_URL)
 
 
-def _loaded(text: Any) -> Quote | None:
+def _text(news: News) -> bytes:
+    return _PLACES[type(news)].adapter.dump_json(news)
+
+
+def _loaded(kind: type[N], text: Any) -> N | None:
     try:
-        tick: Quote | None = codec.load(Quote, text) if text else None
+        found: N | None = codec.load(kind, text) if text else None
     except ValueError:
         return None  # another version's
-    return tick
-
-
-def _stream(account: BrokerAccount, exchange: str, symbol: str) -> str:
-    return f"mcube:ticks:{account}:{exchange}:{symbol}"
-
-
-def _newest(account: BrokerAccount) -> str:
-    return f"mcube:ticks:{account}"
+    return found
 
 
 def _life(account: BrokerAccount) -> str:

@@ -15,6 +15,8 @@ class FeedSubscription(models.Model):
     expiry = models.DateField(null=True, blank=True)
     #: A strategy's name; empty for those who give none.
     subscriber = models.CharField(max_length=64, blank=True)
+    #: The best prices on both sides are wished for, too.
+    depth = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -8,6 +8,9 @@ from decimal import Decimal
 
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 
+#: Prices a side in a book that is shown.
+LEVELS = 5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
@@ -74,3 +77,18 @@ class MarketQuote:
     open_interest: int
     #: The underlying's last price; None for shares and indices.
     spot: Decimal | None
+
+    @property
+    def bids(self) -> list[tuple[Decimal, int]]:
+        """The five best prices of buyers with their units, the best first; zeros where nobody stands."""
+        return _ladder(self.bid, -self.contract.tick_size, self.bid_quantity)
+
+    @property
+    def asks(self) -> list[tuple[Decimal, int]]:
+        """The five best prices of sellers, as :attr:`bids`."""
+        return _ladder(self.ask, self.contract.tick_size, self.ask_quantity)
+
+
+def _ladder(best: Decimal, step: Decimal, units: int) -> list[tuple[Decimal, int]]:
+    prices = [best + step * number for number in range(LEVELS)]
+    return [(price, units) if price > 0 else (Decimal(0), 0) for price in prices]

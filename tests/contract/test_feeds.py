@@ -13,7 +13,7 @@ import pytest
 from brokers.domain.capabilities import Operation
 from brokers.domain.errors import BrokerError, UnsupportedFeature
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, Quote
 from brokers.feed_interface import BrokerFeed, FeedState
 from brokers.wire import Wire
 from tests.contract.world import Trader
@@ -27,6 +27,7 @@ class Listener:
     """Keeps what a feed tells."""
 
     ticks: list[Quote] = field(default_factory=list)
+    depths: list[Depth] = field(default_factory=list)
     orders: int = 0
     states: list[tuple[FeedState, str]] = field(default_factory=list)
     _news: threading.Condition = field(default_factory=threading.Condition)
@@ -34,6 +35,11 @@ class Listener:
     def on_tick(self, tick: Quote) -> None:
         with self._news:
             self.ticks.append(tick)
+            self._news.notify_all()
+
+    def on_depth(self, depth: Depth) -> None:
+        with self._news:
+            self.depths.append(depth)
             self._news.notify_all()
 
     def on_order(self) -> None:
@@ -65,15 +71,17 @@ class Feeds:
     trader: Trader
     _started: list[BrokerFeed] = field(default_factory=list)
 
-    def start(self, *instruments: Instrument) -> tuple[BrokerFeed, Listener]:
+    def start(self, *instruments: Instrument, depth: bool = False) -> tuple[BrokerFeed, Listener]:
         adapter, grant = self.trader.log_in()
-        return self.start_with(adapter.make_feed(grant), *instruments)
+        return self.start_with(adapter.make_feed(grant), *instruments, depth=depth)
 
-    def start_with(self, feed: BrokerFeed, *instruments: Instrument) -> tuple[BrokerFeed, Listener]:
+    def start_with(
+        self, feed: BrokerFeed, *instruments: Instrument, depth: bool = False
+    ) -> tuple[BrokerFeed, Listener]:
         listener = Listener()
         self._started.append(feed)
         feed.start(listener)
-        feed.subscribe(instruments)
+        feed.subscribe(instruments, depth=depth)
         return feed, listener
 
     def stop(self) -> None:
@@ -131,6 +139,56 @@ def test_a_tick_follows_the_price(feeds: Feeds, trader: Trader) -> None:
         listener.until(lambda: listener.ticks[-1].last_price == before + Decimal("0.50"))
     finally:
         trader.simulator.ask(trader.spec.name, "POST", "price", price | {"price": None})
+
+
+def test_depth_comes_beside_ticks_where_it_is_wanted(feeds: Feeds, trader: Trader) -> None:
+    trader.needs(Operation.DEPTH_FEED)
+    wanted = [trader.share, trader.option, trader.future]
+    feed, listener = feeds.start(*wanted, depth=True)
+    feed.subscribe([trader.index])
+    listener.until(lambda: {each.symbol for each in listener.depths} == {each.symbol for each in wanted})
+    listener.until(lambda: all(map(listener.of, [*wanted, trader.index])))
+    for instrument in wanted:
+        depth = next(each for each in reversed(listener.depths) if each.symbol == instrument.symbol)
+        tick = listener.of(instrument)[-1]
+        assert (depth.exchange, len(depth.bids), len(depth.asks)) == (tick.exchange, 5, 5)
+        # The best first, a tick apart in this exchange.
+        step = instrument.tick_size
+        assert step is not None
+        assert [level.price for level in depth.bids] == [depth.bids[0].price - step * number for number in range(5)]
+        assert [level.price for level in depth.asks] == [depth.asks[0].price + step * number for number in range(5)]
+        assert all(level.quantity > 0 and level.orders == 3 for level in (*depth.bids, *depth.asks))
+        assert depth.asks[0].price - depth.bids[0].price == 2 * step
+    assert trader.index.symbol not in {each.symbol for each in listener.depths}
+
+
+def test_the_best_of_depth_is_the_quotes(feeds: Feeds, trader: Trader) -> None:
+    trader.needs(Operation.DEPTH_FEED)
+    pinned = {"exchange": "NSE", "symbol": trader.share.symbol, "price": "1400.50"}
+    trader.simulator.ask(trader.spec.name, "POST", "price", pinned)
+    try:
+        _, listener = feeds.start(trader.share, depth=True)
+        listener.until(lambda: bool(listener.depths))
+        asked = trader.adapter.fetch_depth(trader.share)
+        fed = listener.depths[-1]
+        assert (fed.bids[0].price, fed.asks[0].price) == (asked.bids[0].price, asked.asks[0].price)
+    finally:
+        trader.simulator.ask(trader.spec.name, "POST", "price", pinned | {"price": None})
+
+
+def test_depth_that_is_wanted_no_more_ends_and_ticks_go_on(feeds: Feeds, trader: Trader) -> None:
+    trader.needs(Operation.DEPTH_FEED)
+    feed, listener = feeds.start(trader.share, depth=True)
+    listener.until(lambda: bool(listener.depths) and bool(listener.ticks))
+    feed.subscribe([trader.share])
+    # Ticks show that time has passed.
+    seen = len(listener.ticks)
+    listener.until(lambda: len(listener.ticks) >= seen + 2)
+    silent_since = len(listener.depths)
+    listener.until(lambda: len(listener.ticks) >= seen + 4)
+    assert len(listener.depths) == silent_since
+    feed.subscribe([trader.share], depth=True)
+    listener.until(lambda: len(listener.depths) > silent_since)
 
 
 def test_what_is_unsubscribed_ticks_no_more(feeds: Feeds, trader: Trader) -> None:

@@ -14,11 +14,11 @@ from brokers import reads
 from brokers.adapter_interface import SessionGrant
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
-from brokers.domain.capabilities import BASIC_OPERATIONS
-from brokers.domain.enums import Exchange
+from brokers.domain.capabilities import BASIC_OPERATIONS, Operation
+from brokers.domain.enums import Exchange, InstrumentKind
 from brokers.domain.errors import CredentialsNotFound, InvalidSymbol, OrderDenied, UnsupportedFeature
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, Quote
 from brokers.factory import BrokerFactory
 from brokers.feed_interface import FeedState
 from brokers.feeds import intake, keeping, subscriptions, ticks
@@ -102,7 +102,8 @@ def bench(redis_url: str) -> Iterator[Bench]:
         store=TickStore(redis_url),
     )
     with redis.Redis.from_url(redis_url) as client:
-        client.delete(*client.scan_iter("mcube:ticks:*"), *client.scan_iter("mcube:feed:*"), "mcube:feeds")
+        for kind in ("ticks", "depth", "feed"):
+            client.delete("mcube:feeds", *client.scan_iter(f"mcube:{kind}:*"))
     forget()
 
 
@@ -136,11 +137,85 @@ def test_an_unknown_symbol_is_refused_in_words_and_none_is_noted(bench: Bench) -
 
 def test_a_feed_carries_no_more_than_the_broker_takes(bench: Bench) -> None:
     resolved = [bench.gateway.resolve(symbol) for symbol in (SHARE, CALL)]
-    subscriptions.add(bench.account, resolved[:1], subscriber="", most=1)
-    subscriptions.add(bench.account, resolved[:1], subscriber="another", most=1)
+    room = replace(spec_of(BROKER).capabilities, most_fed=1)
+    subscriptions.add(bench.account, resolved[:1], subscriber="", depth=False, room=room)
+    subscriptions.add(bench.account, resolved[:1], subscriber="another", depth=True, room=room)
     with pytest.raises(OrderDenied, match="1 instruments at most"):
-        subscriptions.add(bench.account, resolved, subscriber="", most=1)
+        subscriptions.add(bench.account, resolved, subscriber="", depth=False, room=room)
     assert FeedSubscription.objects.count() == 2
+
+
+def test_depth_takes_room_where_the_broker_counts_it(bench: Bench) -> None:
+    resolved = [bench.gateway.resolve(symbol) for symbol in (SHARE, CALL)]
+    room = replace(spec_of(BROKER).capabilities, most_fed=3, fed_depth_counts=True)
+    subscriptions.add(bench.account, resolved, subscriber="", depth=False, room=room)
+    subscriptions.add(bench.account, resolved[:1], subscriber="another", depth=True, room=room)
+    with pytest.raises(
+        OrderDenied, match="3 instruments at most, the depth of one counted as another, and would have 4"
+    ):
+        subscriptions.add(bench.account, resolved, subscriber="", depth=True, room=room)
+    assert FeedSubscription.objects.filter(depth=True).count() == 1
+
+
+def test_depth_is_carried_while_anybody_wants_it(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE, CALL], subscriber="strangle")
+    keeper = bench.keeper()
+    keeper.look()
+    assert bench.feed.deep == set()
+    bench.gateway.subscribe_live_feed([SHARE], subscriber="strangle", depth=True)
+    bench.gateway.subscribe_live_feed([SHARE, CALL], subscriber="pairs", depth=True)
+    # Who asks for ticks again keeps the depth.
+    bench.gateway.subscribe_live_feed([SHARE], subscriber="strangle")
+    keeper.look()
+    assert bench.feed.deep == {SHARE, CALL}
+    keeper.close()
+    again = bench.keeper()
+    again.look()
+    assert (bench.feed.carried, bench.feed.deep) == ({SHARE, CALL}, {SHARE, CALL})
+    bench.gateway.unsubscribe_live_feed([SHARE, CALL], subscriber="pairs")
+    again.look()
+    assert (bench.feed.carried, bench.feed.deep) == ({SHARE, CALL}, {SHARE})
+    bench.gateway.unsubscribe_live_feed([SHARE], subscriber="strangle")
+    again.look()
+    assert (bench.feed.carried, bench.feed.deep) == ({CALL}, set())
+
+
+def test_an_index_has_no_depth(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = replace(bench.gateway.resolve(SHARE), kind=InstrumentKind.INDEX)
+    monkeypatch.setattr(bench.gateway, "resolve", lambda symbol, exchange: index)
+    with pytest.raises(OrderDenied, match="index, which has no depth"):
+        bench.gateway.subscribe_live_feed([SHARE], depth=True)
+    assert not FeedSubscription.objects.exists()
+
+
+def test_a_broker_whose_feed_has_no_depth_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(BROKER)
+    less = replace(spec.capabilities, operations=spec.capabilities.operations - {Operation.DEPTH_FEED})
+    monkeypatch.setattr(reads, "spec_of", lambda broker: replace(spec, capabilities=less))
+    with pytest.raises(UnsupportedFeature, match="depth feed"):
+        bench.gateway.subscribe_live_feed([SHARE], depth=True)
+    assert bench.gateway.subscribe_live_feed([SHARE])
+
+
+def test_depth_is_a_stream_and_the_newest_serves_who_asks(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = Depth(symbol=SHARE, exchange="NSE", bids=(), asks=(), as_of=bench.clock.now())
+    monkeypatch.setattr(bench.adapter, "fetch_depth", lambda instrument: called, raising=False)
+    bench.gateway.subscribe_live_feed([SHARE], depth=True)
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    bench.tick(SHARE, "1400.05")
+    for bid in ("1400.00", "1400.05"):
+        bench.feed.show_depth(SHARE, bid, "1400.10", at=bench.clock.now())
+    keeper.pump()
+    stream = bench.store.read_depth(bench.account, Exchange.NSE, SHARE)
+    assert [str(depth.bids[0].price) for _, depth in stream] == ["1400.00", "1400.05"]
+    assert bench.store.read_depth(bench.account, Exchange.NSE, SHARE, after=stream[0][0]) == stream[1:]
+    # A stream of its own.
+    assert len(bench.store.read(bench.account, Exchange.NSE, SHARE)) == 1
+    assert bench.gateway.get_depth(SHARE) == stream[-1][1]
+    bench.clock.market.set(bench.clock.now() + timedelta(seconds=3))
+    assert bench.gateway.get_depth(SHARE) == called
 
 
 def test_wishes_for_expired_contracts_are_dropped(bench: Bench) -> None:
@@ -208,8 +283,8 @@ def test_too_many_ticks_lose_the_oldest_and_never_the_newest(monkeypatch: pytest
     for number in range(20):
         feed.tick("BUSY", f"{100 + number}", at=OPEN_MARKET)
     waiting, newest = taken.take()
-    assert [str(tick.last_price) for tick in waiting] == [f"{110 + number}" for number in range(10)]
-    assert {tick.symbol: str(tick.last_price) for tick in newest} == {"QUIET": "1", "BUSY": "119"}
+    assert [str(tick["last_price"]) for tick in waiting] == [f"{110 + number}" for number in range(10)]
+    assert {tick.symbol: str(tick["last_price"]) for tick in newest} == {"QUIET": "1", "BUSY": "119"}
     assert (taken.came, taken.dropped) == (21, 11)
     assert taken.take() == ([], [])
 

@@ -10,7 +10,7 @@ from typing import Any
 from brokers.adapter_interface import SessionGrant
 from brokers.domain.errors import OrderDenied
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, DepthLevel, Quote
 from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
 
 
@@ -20,17 +20,22 @@ class ScriptedFeed(BrokerFeed):
     def __init__(self, grant: SessionGrant) -> None:
         self.grant = grant
         self.carried: set[str] = set()
+        #: Those whose depth is wanted.
+        self.deep: set[str] = set()
         self.stopped = False
         self.listener: FeedListener
 
     def start(self, listener: FeedListener) -> None:
         self.listener = listener
 
-    def subscribe(self, instruments: Sequence[Instrument]) -> None:
-        self.carried |= {each.symbol for each in instruments}
+    def subscribe(self, instruments: Sequence[Instrument], *, depth: bool = False) -> None:
+        symbols = {each.symbol for each in instruments}
+        self.carried |= symbols
+        self.deep = self.deep | symbols if depth else self.deep - symbols
 
     def unsubscribe(self, instruments: Sequence[Instrument]) -> None:
         self.carried -= {each.symbol for each in instruments}
+        self.deep -= {each.symbol for each in instruments}
 
     def stop(self) -> None:
         self.stopped = True
@@ -40,6 +45,10 @@ class ScriptedFeed(BrokerFeed):
 
     def tick(self, symbol: str, price: str, *, at: datetime, exchange: str = "NSE") -> None:
         self.listener.on_tick(Quote(symbol=symbol, exchange=exchange, last_price=Decimal(price), as_of=at))
+
+    def show_depth(self, symbol: str, bid: str, ask: str, *, at: datetime, exchange: str = "NSE") -> None:
+        sides = [(DepthLevel(price=Decimal(price), quantity=10),) for price in (bid, ask)]
+        self.listener.on_depth(Depth(symbol=symbol, exchange=exchange, bids=sides[0], asks=sides[1], as_of=at))
 
 
 class FeedMaker:

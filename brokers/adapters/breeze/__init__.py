@@ -45,11 +45,14 @@ SPEC = AdapterSpec(
             *(Operation.SEGMENT_MARGINS, Operation.MARGIN_REQUIRED, Operation.HOLDINGS, Operation.DEMAT_HOLDINGS),
             *(Operation.ORDER_HISTORY, Operation.ORDERS_BETWEEN, Operation.TRADES_BETWEEN),
             *(Operation.DEPTH, Operation.YEAR_RANGE, Operation.OPTION_CHAIN, Operation.CANDLES),
-            *(Operation.LIVE_FEED, Operation.ORDER_FEED),  # sockets of rates and of order notifications
+            # Sockets of rates, quotes and depth apart, and of order notifications.
+            *(Operation.LIVE_FEED, Operation.DEPTH_FEED, Operation.ORDER_FEED),
             *(Operation.GTT_SINGLE, Operation.GTT_THREE_LEG),  # gtt_* of the SDK: derivatives, limit orders only
         },
         # "2000 scripts", api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         most_fed=2000,
+        # A name of its own is joined for it; whether it counts is not said, so it does.
+        fed_depth_counts=True,
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),
         calls_per_day=5000,

@@ -62,12 +62,14 @@ def identifiers(instrument: Instrument) -> Mapping[str, str]:
     return found
 
 
-def feed_token(instrument: Instrument) -> str:
-    """What the rate feed calls the instrument's quotes, e.g. ``4.1!2885``; an index has a name for a token.
+def feed_token(instrument: Instrument, *, depth: bool = False) -> str:
+    """What the rate feed calls the instrument's quotes, e.g. ``4.1!2885``, or its depth, e.g. ``4.2!2885``.
+
+    An index has a name for a token.
 
     :raises InvalidSymbol: Breeze's master of the day does not have it.
     """
-    return f"{tables.FEED_EXCHANGES[instrument.exchange]}.1!{identifiers(instrument)['token']}"
+    return f"{tables.FEED_EXCHANGES[instrument.exchange]}.{2 if depth else 1}!{identifiers(instrument)['token']}"
 
 
 def contract(instrument: Instrument) -> dict[str, str]:

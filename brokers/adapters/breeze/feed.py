@@ -43,15 +43,22 @@ class BreezeFeed(BrokerFeed):
         self._thread = threading.Thread(target=self._run, name=f"feed-{self._context.account}", daemon=True)
         self._thread.start()
 
-    def subscribe(self, instruments: Sequence[Instrument]) -> None:
+    def subscribe(self, instruments: Sequence[Instrument], *, depth: bool = False) -> None:
         with self._lock:
             self._wanted |= {building.feed_token(each): each for each in instruments}
+            for each in instruments:
+                token = building.feed_token(each, depth=True)
+                if depth:
+                    self._wanted[token] = each
+                else:
+                    self._wanted.pop(token, None)
         self._changed.set()
 
     def unsubscribe(self, instruments: Sequence[Instrument]) -> None:
         with self._lock:
             for each in instruments:
                 self._wanted.pop(building.feed_token(each), None)
+                self._wanted.pop(building.feed_token(each, depth=True), None)
         self._changed.set()
 
     def stop(self) -> None:
@@ -102,16 +109,18 @@ class BreezeFeed(BrokerFeed):
                 self._changed.wait()
 
     def _on_rates(self, row: object) -> None:
-        instrument = self._sent.get(parsing_feed.token(row))
+        token = parsing_feed.token(row)
+        instrument = self._sent.get(token)
         if instrument is None or self._stopped or not isinstance(row, list):
             return
+        as_of = self._context.clock.now()
         try:
-            tick = parsing_feed.quote(row, instrument, as_of=self._context.clock.now())
+            if parsing_feed.is_depth(token):
+                self._listener.on_depth(parsing_feed.depth(row, instrument, as_of=as_of))
+            elif tick := parsing_feed.quote(row, instrument, as_of=as_of):
+                self._listener.on_tick(tick)
         except UnreadableReply as error:
             log.warning("%s", error)
-            return
-        if tick:
-            self._listener.on_tick(tick)
 
     def _on_order(self, _: object) -> None:
         if not self._stopped:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import uuid
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from brokers.domain.enums import Exchange
@@ -22,6 +24,8 @@ EXCHANGES = {"4": (Exchange.NSE, Exchange.NFO), "1": (Exchange.BSE,), "8": (Exch
 PING_SECONDS, PING_TIMEOUT_SECONDS = 25, 20
 OPEN, CLOSE, PING = "0", "1", "2"
 CONNECT, EVENT, REFUSE = "40", "42", "44"
+#: Where the exchange, and quotes or depth, and the token stand in a name.
+NAME = re.compile(r"(?P<place>\d+)\.(?P<kind>[12])!(?P<token>.+)")
 #: Items of an order event.
 ORDER_ITEMS = 47
 
@@ -86,13 +90,17 @@ class Feeds:
 
     async def _send(self, socket: Socket, wanted: dict[str, Contract]) -> None:
         for name, contract in wanted.items():
-            await socket.send(EVENT + json.dumps(["stock", _row(name, self._exchange.quote(contract))]))
+            seen = self._exchange.quote(contract)
+            row = _depth(name, seen) if ".2!" in name else _row(name, seen)
+            await socket.send(EVENT + json.dumps(["stock", row]))
 
     def _contract(self, name: str) -> Contract | None:
-        place, _, token = name.partition(".1!")
+        named = NAME.fullmatch(name)
+        if named is None:
+            return None
         universe = self._exchange.universe
-        for exchange in EXCHANGES.get(place, ()):
-            found = universe.by_token(exchange, token) or universe.by_symbol(exchange, token)
+        for exchange in EXCHANGES.get(named["place"], ()):
+            found = universe.by_token(exchange, named["token"]) or universe.by_symbol(exchange, named["token"])
             if found is not None:
                 return found
         return None
@@ -142,6 +150,19 @@ def _row(name: str, seen: MarketQuote) -> list[object]:
             float(seen.previous_close),
         ),
     ]
+
+
+def _depth(name: str, seen: MarketQuote) -> list[object]:
+    """Five rows with both sides; orders are counted everywhere but at BSE, flags are NSE's and NFO's alone."""
+    exchange = seen.contract.exchange
+
+    def side(price: Decimal, quantity: int) -> list[object]:
+        orders: list[object] = [] if exchange is Exchange.BSE else [3 if quantity else 0]
+        flags: list[object] = [0] if exchange in EXCHANGES["4"] else []
+        return [float(price), quantity, *orders, *flags]
+
+    pairs = zip(seen.bids, seen.asks, strict=True)
+    return [name, int(seen.traded_at_epoch), [side(*bid) + side(*ask) for bid, ask in pairs]]
 
 
 def _order(order: BookedOrder) -> list[str]:

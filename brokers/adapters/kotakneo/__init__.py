@@ -45,6 +45,7 @@ SPEC = AdapterSpec(
             Operation.OPTION_CHAIN,  # option_chain
             Operation.CANDLES,  # historical_data: 1m, 5m, 15m, 30m, 1h, 1d
             Operation.LIVE_FEED,  # create_websocket: touch line
+            Operation.DEPTH_FEED,  # the same: level 8, which has all of the touch line
             Operation.ORDER_FEED,  # create_order_feed
         },
         # The SDK's own limit for one socket, 3.0.9.

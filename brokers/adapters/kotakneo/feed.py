@@ -26,12 +26,16 @@ log = logging.getLogger("brokers.kotakneo.feed")
 #: and stays open without ever sending anything.
 ACK_SECONDS = 10.0
 STOP_SECONDS = 5.0
+#: The level of messages that have five rows a side.
+DEPTH_LEVEL = 8
 #: Tokens in one frame of a subscription.
 TOKENS_A_FRAME = 1000
 #: Events that say that the book has changed.
 _EVENTS = frozenset({"order", "position"})
 
 _Key = tuple[str, str]
+#: An instrument, and by which of the socket's subscriptions it comes: ``scrips``, ``depth`` or ``index``.
+_Wish = tuple[Instrument, str]
 
 
 class NeoFeed(BrokerFeed):
@@ -41,8 +45,8 @@ class NeoFeed(BrokerFeed):
         self._context = context
         self._client = client
         self._lock = threading.Lock()
-        self._wanted: dict[_Key, Instrument] = {}
-        self._sent: dict[_Key, Instrument] = {}
+        self._wanted: dict[_Key, _Wish] = {}
+        self._sent: dict[_Key, _Wish] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         #: The order feed has said something; ``_taken`` is whether it was an acknowledgement, None when it was cut.
@@ -58,9 +62,9 @@ class NeoFeed(BrokerFeed):
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=name, daemon=True)
         self._thread.start()
 
-    def subscribe(self, instruments: Sequence[Instrument]) -> None:
+    def subscribe(self, instruments: Sequence[Instrument], *, depth: bool = False) -> None:
         with self._lock:
-            self._wanted |= {_key(each): each for each in instruments}
+            self._wanted |= {_key(each): (each, _means(each, depth)) for each in instruments}
         self._wake()
 
     def unsubscribe(self, instruments: Sequence[Instrument]) -> None:
@@ -121,28 +125,36 @@ class NeoFeed(BrokerFeed):
             self._changed.clear()
             with self._lock:
                 wanted = dict(self._wanted)
-            await self._drop(market, [key for key in self._sent if key not in wanted])
-            await self._add(market, {key: each for key, each in wanted.items() if key not in self._sent})
+            # One whose depth is wanted from now on, or no more, is both.
+            await self._drop(market, [key for key, wish in self._sent.items() if wanted.get(key) != wish])
+            await self._add(market, {key: wish for key, wish in wanted.items() if key not in self._sent})
             await self._changed.wait()
 
-    async def _add(self, market: Any, wanted: dict[_Key, Instrument]) -> None:
+    async def _add(self, market: Any, wanted: dict[_Key, _Wish]) -> None:
         # Before they are sent: the first ticks come before the acknowledgement is through.
         self._sent |= wanted
-        for indices in (False, True):
-            subscribe = market.subscribe_index if indices else market.subscribe_scrips
-            keys = [key for key, each in wanted.items() if _is_index(each) is indices]
+        for means, subscribe in (
+            ("scrips", market.subscribe_scrips),
+            ("depth", market.subscribe_depth),
+            ("index", market.subscribe_index),
+        ):
+            keys = [key for key, wish in wanted.items() if wish[1] == means]
             for start in range(0, len(keys), TOKENS_A_FRAME):
                 if not self._ending:
                     await subscribe([sdk.feed_token(*key) for key in keys[start : start + TOKENS_A_FRAME]])
-        unknown = [each.symbol for key, each in wanted.items() if "|".join(key) not in market.trading_symbols]
+        unknown = [each.symbol for key, (each, _) in wanted.items() if "|".join(key) not in market.trading_symbols]
         if unknown and not self._ending:
             log.warning("Kotak's feed acknowledged nothing of %s", ", ".join(unknown[:20]))
 
     async def _drop(self, market: Any, keys: list[_Key]) -> None:
-        for indices in (False, True):
-            tokens = [sdk.feed_token(*key) for key in keys if _is_index(self._sent[key]) is indices]
+        for means, unsubscribe in (
+            ("scrips", market.unsubscribe_scrips),
+            ("depth", market.unsubscribe_depth),
+            ("index", market.unsubscribe_index),
+        ):
+            tokens = [sdk.feed_token(*key) for key in keys if self._sent[key][1] == means]
             if tokens and not self._ending:
-                await (market.unsubscribe_index if indices else market.unsubscribe_scrips)(tokens)
+                await unsubscribe(tokens)
         for key in keys:
             self._sent.pop(key, None)
 
@@ -152,12 +164,16 @@ class NeoFeed(BrokerFeed):
             return
         # An index is asked for by its name and comes with a token of its own.
         token = message.name if kind == "index" else message.instrument_token
-        instrument = self._sent.get((message.exchange_segment, token))
-        if instrument is None or self._stopped:
+        wish = self._sent.get((message.exchange_segment, token))
+        if wish is None or self._stopped:
             return
-        tick = parsing_feed.quote(message, instrument, as_of=self._context.clock.now())
+        instrument, _ = wish
+        as_of = self._context.clock.now()
+        tick = parsing_feed.quote(message, instrument, as_of=as_of)
         if tick:
             self._listener.on_tick(tick)
+        if kind == "scrip" and message.level == DEPTH_LEVEL:
+            self._listener.on_depth(parsing_feed.depth(message, instrument, as_of=as_of))
 
     def _on_order_frame(self, raw: str | bytes) -> None:
         try:
@@ -201,5 +217,8 @@ def _key(instrument: Instrument) -> _Key:
     return token["exchange_segment"], token["instrument_token"]
 
 
-def _is_index(instrument: Instrument) -> bool:
-    return instrument.kind is InstrumentKind.INDEX
+def _means(instrument: Instrument, depth: bool) -> str:
+    if instrument.kind is InstrumentKind.INDEX:
+        return "index"
+    # Its messages have all that those of the touch line have.
+    return "depth" if depth else "scrips"

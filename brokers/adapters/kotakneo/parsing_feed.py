@@ -1,4 +1,4 @@
-"""From a message of Kotak's market feed, as the SDK decodes it, to a quote.
+"""From a message of Kotak's market feed, as the SDK decodes it, to a quote and to depth.
 
 Prices are whole numbers on the wire and come as binary fractions; their shortest text is the price again.
 """
@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, DepthLevel, Quote
 
 #: A time of trade further away than this is a blank of the exchange's.
 _REACH = timedelta(days=10)
 
 
 def quote(message: Any, instrument: Instrument, *, as_of: datetime) -> Quote:
-    """A touch line or an index message (SDK 3.0.9, models.py). What is zero or missing is not stated."""
+    """A touch line, depth or an index message (SDK 3.0.9, models.py). What is zero or missing is not stated."""
     bid, ask = _best(message, "buy"), _best(message, "sell")
     return Quote(
         symbol=instrument.symbol,
@@ -38,6 +38,35 @@ def quote(message: Any, instrument: Instrument, *, as_of: datetime) -> Quote:
         traded_at=_moment(message, as_of),
         as_of=as_of,
     )
+
+
+def depth(message: Any, instrument: Instrument, *, as_of: datetime) -> Depth:
+    """A message of level 8: five rows a side, of which those with zeros are no levels."""
+    bids, asks = _levels(message, "buy"), _levels(message, "sell")
+    return Depth(
+        symbol=instrument.symbol,
+        exchange=instrument.exchange.value,
+        bids=tuple(sorted(bids, key=lambda level: -level.price)),
+        asks=tuple(sorted(asks, key=lambda level: level.price)),
+        total_bid_quantity=_total(message, "total_buy_quantity", bids),
+        total_ask_quantity=_total(message, "total_sell_quantity", asks),
+        as_of=as_of,
+    )
+
+
+def _levels(message: Any, side: str) -> list[DepthLevel]:
+    found = []
+    for row in getattr(message, side, None) or ():
+        price, quantity = _price(row, "price"), _whole(row, "quantity")
+        if price is not None and quantity:
+            found.append(DepthLevel(price=price, quantity=quantity, orders=_whole(row, "orders") or None))
+    return found
+
+
+def _total(message: Any, name: str, levels: list[DepthLevel]) -> int | None:
+    """Units over the whole book; not stated where it is zero beside full levels."""
+    total = _whole(message, name)
+    return None if not total and levels else total
 
 
 def _best(message: Any, side: str) -> Any:

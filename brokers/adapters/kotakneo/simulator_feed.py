@@ -27,9 +27,14 @@ HEADER = struct.Struct("<HHbBBBB")
 PICTURE = struct.Struct("<IqqqqqIIIIIqIIIIhiIdiIIIIIBI")
 ROW = struct.Struct("<qii")
 INDEX = struct.Struct("<IiiiiiQiiidBi21s")
-TOUCH_LINE, PICTURE_CODE, INDEX_CODE = 4, 7208, 7207
+PICTURE_CODE, INDEX_CODE = 7208, 7207
+TOUCH_LINE, DEPTH = 4, 8
+#: What is subscribed to, by the end of the event's name.
+LEVELS = {"Scrips": TOUCH_LINE, "Depth": DEPTH, "Indices": 0}
 PACKETS_A_FRAME = 50
 INDEX_NAMES = {"Nifty 50": "NIFTY", "Nifty Bank": "BANKNIFTY", "Nifty Fin Service": "FINNIFTY", "SENSEX": "SENSEX"}
+#: What a connection is told: names of contracts, and how much of each.
+Wanted = dict[tuple[str, int], Contract]
 HANDSHAKE = re.compile(r"\{type:cn,Authorization:(?P<token>[^,]*),Sid:(?P<sid>[^,]*),src:\w+\}")
 
 
@@ -53,37 +58,40 @@ class Feeds:
             return
         exchanges = {name: {"value": EXCHANGE_IDS[exchange], "divider": DIVIDER} for name, exchange in SEGMENTS.items()}
         await socket.send(json.dumps({"message_code": 1119, "format": "native_batch", "exchanges": exchanges}))
-        wanted: dict[str, Contract] = {}
+        wanted: Wanted = {}
         await together(self._tick(socket, account, str(hello["auth"]), wanted), self._subscriptions(socket, wanted))
 
-    async def _subscriptions(self, socket: Socket, wanted: dict[str, Contract]) -> None:
+    async def _subscriptions(self, socket: Socket, wanted: Wanted) -> None:
         while True:
             await self._subscription(socket, _object(await socket.text()), wanted)
 
-    async def _subscription(self, socket: Socket, frame: dict[str, object], wanted: dict[str, Contract]) -> None:
+    async def _subscription(self, socket: Socket, frame: dict[str, object], wanted: Wanted) -> None:
         event = str(frame.get("event", ""))
+        level = LEVELS.get(event.removeprefix("un").removeprefix("subscribe"))
+        if level is None:
+            return
         found = {
-            name: contract
+            (name, level): contract
             for name in str(frame.get("inputtoken", "")).split(",")
             if (contract := self._contract(name)) is not None
         }
         if event.startswith("unsubscribe"):
-            for name in found:
-                wanted.pop(name, None)
+            for key in found:
+                wanted.pop(key, None)
             return
         if frame.get("ack_symbol"):
-            symbols = {name: trading_symbol(contract) for name, contract in found.items()}
+            symbols = {name: trading_symbol(contract) for (name, _), contract in found.items()}
             await socket.send(json.dumps({"message_code": 1109, "trading_symbols": symbols}))
         wanted |= found
         await self._send(socket, found)
 
-    async def _tick(self, socket: Socket, account: SimulatedAccount, sid: str, wanted: dict[str, Contract]) -> None:
+    async def _tick(self, socket: Socket, account: SimulatedAccount, sid: str, wanted: Wanted) -> None:
         while self._is_sid(account, sid):
             await asyncio.sleep(TICK_SECONDS)
             await self._send(socket, dict(wanted))
 
-    async def _send(self, socket: Socket, wanted: dict[str, Contract]) -> None:
-        packets = [_packet(name, self._exchange.quote(contract)) for name, contract in wanted.items()]
+    async def _send(self, socket: Socket, wanted: Wanted) -> None:
+        packets = [_packet(*key, self._exchange.quote(contract)) for key, contract in wanted.items()]
         for start in range(0, len(packets), PACKETS_A_FRAME):
             await socket.send(b"".join(packets[start : start + PACKETS_A_FRAME]))
 
@@ -149,22 +157,22 @@ def _object(text: str) -> dict[str, object]:
     return values if isinstance(values, dict) else {}
 
 
-def _packet(name: str, seen: MarketQuote) -> bytes:
-    """A touch line with one row a side, or an index."""
+def _packet(name: str, level: int, seen: MarketQuote) -> bytes:
+    """A touch line with one row a side, depth with five, or an index."""
     contract = seen.contract
     if contract.kind is InstrumentKind.INDEX:
         return _index_packet(name.partition("|")[2], seen)
     open_, close, high, low, last = _paise([seen.open, seen.previous_close, seen.high, seen.low, seen.last_price])
     moved, upper, lower = _paise([seen.last_price - seen.previous_close, contract.upper_band, contract.lower_band])
-    traded_at = int(seen.traded_at_epoch)
+    traded_at, rows = int(seen.traded_at_epoch), 5 if level == DEPTH else 1
     body = PICTURE.pack(
         *(int(contract.token), seen.bid_quantity * 5, seen.ask_quantity * 5, seen.volume, traded_at, traded_at),
-        *(open_, close, high, low, last, contract.lot_size, last, 0, 1, 1, 0, _part(seen)),
+        *(open_, close, high, low, last, contract.lot_size, last, 0, rows, rows, 0, _part(seen)),
         *(seen.open_interest, 0.0, moved, upper, lower, high * 2, low // 2, contract.lot_size, 2, 1),
     )
-    sides = ((seen.bid_quantity, seen.bid), (seen.ask_quantity, seen.ask))
-    body += b"".join(ROW.pack(quantity, *_paise([price]), 3) for quantity, price in sides)
-    return _headed(body, PICTURE_CODE, contract.exchange, TOUCH_LINE)
+    for price, quantity in (*seen.bids[:rows], *seen.asks[:rows]):
+        body += ROW.pack(quantity, *_paise([price]), 3 if quantity else 0)
+    return _headed(body, PICTURE_CODE, contract.exchange, level)
 
 
 def _index_packet(name: str, seen: MarketQuote) -> bytes:

@@ -62,17 +62,13 @@ def _change(seen: MarketQuote) -> Row:
 
 
 def _depth(seen: MarketQuote) -> Row:
-    tick = seen.contract.tick_size
-    buy = [(seen.bid - tick * step, seen.bid_quantity) for step in range(5)]
-    sell = [(seen.ask + tick * step, seen.ask_quantity) for step in range(5)]
-    return {side: [_level(price, size) for price, size in rows] for side, rows in (("buy", buy), ("sell", sell))}
+    sides = (("buy", seen.bids), ("sell", seen.asks))
+    return {side: [_level(price, size) for price, size in rows] for side, rows in sides}
 
 
 def _level(price: Decimal, size: int) -> Row:
     """One row of the depth; zeros where nobody stands."""
-    if price <= 0:
-        return {"price": "0.0000", "quantity": "0", "orders": "0"}
-    return {"price": f"{price:.4f}", "quantity": str(size), "orders": "3"}
+    return {"price": f"{price:.4f}", "quantity": str(size), "orders": "3" if size else "0"}
 
 
 def chain(quotes: Sequence[MarketQuote], count: int) -> Row:

@@ -88,6 +88,32 @@ def test_a_quote_of_a_derivative_has_its_open_interest() -> None:
     assert (quote.lower_circuit, quote.previous_close) == (Decimal("5.05"), Decimal("99.5"))
 
 
+@pytest.mark.parametrize(
+    ("exchange", "token", "bid", "ask", "orders"),
+    [
+        (Exchange.NSE, "2885", [1400.05, 10, 2, 0], [1400.1, 20, 4, 0], (2, 4)),
+        (Exchange.BSE, "500325", [1400.05, 10], [1400.1, 20], (None, None)),
+        (Exchange.BFO, "861001", [1400.05, 10, 2], [1400.1, 20, 4], (2, 4)),
+    ],
+)
+def test_depth_as_each_exchange_lays_it_out(
+    exchange: Exchange, token: str, bid: list[float], ask: list[float], orders: tuple[int | None, int | None]
+) -> None:
+    # What comes first is not the best, and where nobody stands there are zeros.
+    better, nobody = [1400.0 + 0.07, *bid[1:]], [0] * (len(bid) + len(ask))
+    row = [building.feed_token(instrument(exchange, token), depth=True), 1_763_873_995]
+    assert parsing_feed.is_depth(str(row[0]))
+    depth = parsing_feed.depth(
+        [*row, [bid + ask, better + [0] * len(ask), nobody]], instrument(exchange, token), as_of=NOW
+    )
+    assert [(level.price, level.quantity) for level in depth.bids] == [
+        (Decimal("1400.07"), 10),
+        (Decimal("1400.05"), 10),
+    ]
+    assert [(level.price, level.quantity, level.orders) for level in depth.asks] == [(Decimal("1400.1"), 20, orders[1])]
+    assert (depth.bids[1].orders, depth.exchange, depth.as_of) == (orders[0], exchange.value, NOW)
+
+
 def test_zero_is_not_a_price() -> None:
     quote = parsing_feed.quote([CASH[0], *[0] * 20], instrument(), as_of=NOW)
     assert not quote
@@ -106,6 +132,15 @@ def test_nonsense_is_refused_and_never_a_number(items: list[object]) -> None:
     except UnreadableReply:
         return
     assert quote.last_price is None or quote.last_price > 0
+
+
+@given(rows=anything | st.lists(st.lists(anything, min_size=4, max_size=8), max_size=5))
+def test_nonsense_in_depth_is_refused_and_never_a_level(rows: object) -> None:
+    try:
+        depth = parsing_feed.depth(["4.2!2885", 1_763_873_995, rows], instrument(), as_of=NOW)
+    except UnreadableReply:
+        return
+    assert all(level.price > 0 and level.quantity > 0 for level in (*depth.bids, *depth.asks))
 
 
 @given(row=anything)

@@ -25,7 +25,7 @@ from brokers.adapters.kotakneo.adapter import NeoAPI
 from brokers.clock import SystemClock
 from brokers.domain.enums import Exchange, InstrumentKind
 from brokers.domain.instruments import Instrument
-from brokers.domain.market import Quote
+from brokers.domain.market import Depth, Quote
 from brokers.feed_interface import BrokerFeed, FeedState
 from brokers.wire import Wire
 
@@ -104,12 +104,18 @@ class Listener:
     def __init__(self) -> None:
         self.news = threading.Condition()
         self.ticks: list[Quote] = []
+        self.depths: list[Depth] = []
         self.orders = 0
         self.states: dict[FeedState, str] = {}
 
     def on_tick(self, tick: Quote) -> None:
         with self.news:
             self.ticks.append(tick)
+            self.news.notify_all()
+
+    def on_depth(self, depth: Depth) -> None:
+        with self.news:
+            self.depths.append(depth)
             self.news.notify_all()
 
     def on_order(self) -> None:
@@ -166,12 +172,18 @@ def start(server: Server) -> Iterator[Callable[[], Listener]]:
         each.stop()
 
 
-def mini_picture(last: int, traded_at: int = 0) -> bytes:
+def mini_picture(last: int) -> bytes:
     """A touch line with last, bid and ask in paise."""
-    numbers = [2885, 0, 0, 500, traded_at, 0, 0, 0, 0, 0, last, 0, last, 0, 1, 1, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 1, 2, 1]
+    return picture(last, [(10, last - 5, 1), (20, last + 5, 1)], level=4)
+
+
+def picture(last: int, rows: list[tuple[int, int, int]], *, level: int) -> bytes:
+    """Last in paise, and rows of both sides: units, paise, orders."""
+    side = len(rows) // 2
+    numbers = [2885, 0, 0, 500, 0, 0, 0, 0, 0, 0, last, 0, last, 0, side, side, 0, 0, 0, 0.0, 0, 0, 0, 0, 0, 1, 2, 1]
     body = struct.pack("<IqqqqqIIIIIqIIIIhiIdiIIIIIBI", *numbers)
-    body += struct.pack("<qii", 10, last - 5, 1) + struct.pack("<qii", 20, last + 5, 1)
-    return struct.pack("<HHbBBBB", 9 + len(body), 7208, 1, 4, 0, 0, 0) + body
+    body += b"".join(struct.pack("<qii", *row) for row in rows)
+    return struct.pack("<HHbBBBB", 9 + len(body), 7208, 1, level, 0, 0, 0) + body
 
 
 def test_a_refusal_that_the_sdk_drops_is_noticed(server: Server, start: Callable[[], Listener]) -> None:
@@ -264,6 +276,30 @@ def test_nonsense_changes_nothing(server: Server, start: Callable[[], Listener])
     assert (tick.bid_quantity, tick.ask_quantity, tick.volume) == (10, 20, 500)
     # Not stated is None, never zero.
     assert (tick.open, tick.lower_circuit, tick.traded_at) == (None, None, None)
+    assert not listener.depths
+
+
+def test_rows_with_zeros_are_no_levels_of_depth(server: Server, start: Callable[[], Listener]) -> None:
+    async def market(connection: Any) -> None:
+        await connection.recv()
+        await connection.send(HELLO)
+        await connection.recv()
+        await connection.send(json.dumps({"message_code": 1109, "trading_symbols": {"nse_cm|2885": "RELIANCE-EQ"}}))
+        buyers = [(10, 140_000, 2), (30, 139_995, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0)]
+        await connection.send(picture(140_005, [*buyers, *[(0, 0, 0)] * 5], level=8))
+        await connection.wait_closed()
+
+    server.parts["/apifeed"] = market
+    listener = start()
+    listener.until(lambda: bool(listener.depths))
+    depth = listener.depths[0]
+    assert [(level.price, level.quantity, level.orders) for level in depth.bids] == [
+        (Decimal(1400), 10, 2),
+        (Decimal("1399.95"), 30, None),
+    ]
+    # Nothing is known of the whole book where zero stands beside levels.
+    assert (depth.asks, depth.total_bid_quantity, depth.total_ask_quantity) == ((), None, 0)
+    assert listener.ticks[0].last_price == Decimal("1400.05")
 
 
 @given(paise=st.integers(min_value=1, max_value=2**31 - 1))
