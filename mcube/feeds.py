@@ -46,10 +46,10 @@ class _Child:
     backoff: float = FIRST_BACKOFF
 
 
-def accounts_with_feeds() -> list[str]:
-    """Active accounts whose broker offers a feed, as ``broker/name``."""
+def accounts_with_feeds() -> list[BrokerAccount]:
+    """Active accounts whose broker offers a feed."""
     offering = [name for name, spec in specs().items() if spec.capabilities.operations & _FEEDS]
-    return [str(each) for each in BrokerAccount.objects.filter(is_active=True, broker__in=offering)]
+    return list(BrokerAccount.objects.filter(is_active=True, broker__in=offering).order_by("broker", "name"))
 
 
 def is_watched(redis_url: str) -> bool:
@@ -68,7 +68,7 @@ def watch(ended: threading.Event, *, redis_url: str) -> None:
     try:
         while not ended.is_set():
             try:
-                wanted = accounts_with_feeds()
+                wanted = [str(account) for account in accounts_with_feeds()]
                 client.set(WATCHED_KEY, os.getpid(), ex=WATCHED_SECONDS)
                 _adjust(children, wanted)
             except DatabaseError as error:

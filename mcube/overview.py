@@ -21,6 +21,8 @@ from brokers.budgets import DayPlan
 from brokers.calendar import MarketCalendar
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Exchange, MarketPhase, Mode
+from brokers.feeds.life import FeedLife
+from brokers.feeds.ticks import store
 from brokers.interfaces import Clock
 from brokers.ledger import queries
 from brokers.models import (
@@ -58,6 +60,8 @@ class AccountView:
     positions_failure: str
     #: How the day's calls last; None where the broker limits no day, or Redis does not answer.
     calls: DayPlan | None
+    #: How its live feed stands; None where no process keeps one, or Redis does not answer.
+    feed: FeedLife | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,12 +91,13 @@ def take(clock: Clock | None = None) -> Overview:
     unknown, queues = queries.unknown(), queue_depths()
     # Asked once whether it answers, Redis is not waited for again.
     plans = {} if queues is None else budgets.plans(BrokerAccount.objects.all(), clock)
+    lives = {} if queues is None else _lives()
     return Overview(
         mode=settings.MODE,
         live_trading=settings.LIVE_TRADING,
         now=now,
         phases={exchange: calendar.phase(exchange, now) for exchange in Exchange},
-        accounts=_accounts(plans),
+        accounts=_accounts(plans, lives),
         orders=dict(
             OrderIntent.objects.filter(trading_day=trading_day(now))
             .values_list("state")
@@ -132,7 +137,7 @@ def connect() -> redis.Redis:
     )
 
 
-def _accounts(plans: Mapping[int, DayPlan]) -> list[AccountView]:
+def _accounts(plans: Mapping[int, DayPlan], lives: Mapping[int, FeedLife]) -> list[AccountView]:
     margins = _newest(MarginSnapshot)
     positions = _newest(PositionSnapshot)
     views = []
@@ -148,9 +153,17 @@ def _accounts(plans: Mapping[int, DayPlan]) -> list[AccountView]:
                 margin_failure=margin_failure,
                 positions_failure=positions_failure,
                 calls=plans.get(account.pk),
+                feed=lives.get(account.pk),
             )
         )
     return views
+
+
+def _lives() -> dict[int, FeedLife]:
+    try:
+        return store().lives(list(BrokerAccount.objects.all()))
+    except redis.RedisError:
+        return {}
 
 
 def _newest(model: type[S]) -> dict[int, tuple[S | None, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 
 import redis
 from redis.exceptions import LockError
@@ -22,6 +22,7 @@ from brokers.domain.instruments import Instrument
 from brokers.feed_interface import BrokerFeed
 from brokers.feeds import subscriptions
 from brokers.feeds.intake import Intake
+from brokers.feeds.life import FeedLife, State
 from brokers.feeds.subscriptions import Key
 from brokers.feeds.ticks import TickStore
 from brokers.interfaces import Clock
@@ -82,6 +83,11 @@ class FeedKeeper:
         self._stall_seconds = STALL_SECONDS
         self._read_waits, self._next_read = False, 0.0
         self._words = "not started"
+        #: Instruments that have ticked since the feed began, and when the newest tick came.
+        self._heard: set[tuple[str, str]] = set()
+        self._last_at: datetime | None = None
+        self._life: FeedLife | None = None
+        self._since, self._told_at = clock.now(), 0.0
 
     def look(self) -> None:
         """Hold session, wishes and feed against one another, and mend what differs. About once a second.
@@ -101,7 +107,7 @@ class FeedKeeper:
             self._follow_wishes(self._feed, now)
         elif session is None:
             self._words = "the account has no session"
-        self._tell()
+        self._tell(now)
 
     def pump(self) -> None:
         """Write what came, and have the book read after order events. Many times a second.
@@ -115,6 +121,8 @@ class FeedKeeper:
         news, newest = self._intake.take()
         if news:
             self._last_news, self._stall_seconds = now, STALL_SECONDS
+            self._last_at = news[-1].as_of
+            self._heard.update((each.exchange, each.symbol) for each in newest)
             self._store.write(self._account, news, newest)
 
     def close(self) -> None:
@@ -198,6 +206,7 @@ class FeedKeeper:
         feed, self._feed = self._feed, None
         self._carried.clear()
         self._deep.clear()
+        self._heard.clear()
         if feed is not None:
             log.warning("The live feed of %s ends: %s.", self._account, why.rstrip("."))
             feed.stop()
@@ -241,16 +250,27 @@ class FeedKeeper:
                 self._unknown.add((exchange, symbol))
         return found
 
-    def _tell(self) -> None:
-        is_up = self._feed is not None and self._intake.is_up
-        self._store.tell(
-            self._account,
-            state="up" if is_up else "down",
+    def _tell(self, now: float) -> None:
+        at, is_up = self._clock.now(), self._feed is not None and self._intake.is_up
+        state = State.UP if is_up else State.DOWN
+        if self._life is None or self._life.state is not state:
+            self._since = at
+        ticks = self._came_before + self._intake.came
+        seconds, before = now - self._told_at, self._life.ticks if self._life else 0
+        self._told_at = now
+        self._life = FeedLife(
+            state=state,
             words="" if is_up else self._words,
+            since=self._since,
             instruments=len(self._carried),
+            heard=len(self._heard & self._carried.keys()),
             depths=len(self._deep),
             unknown=len(self._unknown),
-            ticks=self._came_before + self._intake.came,
+            ticks=ticks,
+            per_second=round((ticks - before) / seconds, 1) if seconds > 0 else 0.0,
             dropped=self._intake.dropped,
-            at=self._clock.now().isoformat(),
+            last_at=self._last_at,
+            silent_seconds=round(now - max(self._last_news, self._began), 1) if is_up and self._should_tick() else 0.0,
+            at=at,
         )
+        self._store.tell(self._account, self._life)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import redis
 from django.conf import settings
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from redis.backoff import NoBackoff
 from redis.lock import Lock
 from redis.retry import Retry
@@ -24,6 +25,7 @@ from redis.retry import Retry
 from brokers import codec
 from brokers.domain.enums import Exchange
 from brokers.domain.market import Depth, Quote
+from brokers.feeds.life import FeedLife
 from brokers.models import BrokerAccount
 
 log = logging.getLogger("brokers.feeds")
@@ -74,6 +76,7 @@ _PLACES: Mapping[type[News], _Place] = {
     Quote: _Place(word="ticks", field="tick", adapter=TypeAdapter(Quote)),
     Depth: _Place(word="depth", field="depth", adapter=TypeAdapter(Depth)),
 }
+_LIFE = TypeAdapter(FeedLife)
 
 
 class TickStore:
@@ -121,9 +124,9 @@ class TickStore:
                     batch.expire(key, KEPT)
             batch.execute()
 
-    def tell(self, account: BrokerAccount, **signs: str | int | float) -> None:
+    def tell(self, account: BrokerAccount, life: FeedLife) -> None:
         """Show how the account's feed stands, for a short while."""
-        key, fields = _life(account), cast("Mapping[Any, Any]", signs)
+        key, fields = _life(account), _LIFE.dump_python(life, mode="json", exclude_none=True)
         with self._redis.pipeline() as batch:
             batch.delete(key)
             batch.hset(key, mapping=fields)
@@ -159,13 +162,21 @@ class TickStore:
         """Depths of one instrument, as :meth:`read`."""
         return self._read(Depth, account, exchange, symbol, after, count)
 
-    def life(self, account: BrokerAccount) -> dict[str, str]:
-        """How the account's feed stands; empty when no process keeps it.
+    def lives(self, accounts: Sequence[BrokerAccount]) -> dict[int, FeedLife]:
+        """How the feeds stand, by the accounts' keys; one that no process keeps is missing.
 
         :raises redis.RedisError: Redis does not answer.
         """
-        signs: Any = self._redis.hgetall(_life(account))
-        return dict(signs)
+        with self._redis.pipeline(transaction=False) as batch:
+            for account in accounts:
+                batch.hgetall(_life(account))
+            told = batch.execute()
+        found = {}
+        for account, signs in zip(accounts, told, strict=True):
+            # Another version's are none.
+            with suppress(ValidationError):
+                found[account.pk] = _LIFE.validate_python(signs)
+        return found
 
     # Inside
 

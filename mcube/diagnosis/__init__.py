@@ -95,7 +95,7 @@ def _make(name: str, check: Check) -> Iterator[Finding]:
 
 def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
     """The checks of the ground, and those that read the tables."""
-    from mcube.diagnosis import machine, safety, stores, trading, workers
+    from mcube.diagnosis import feeds, machine, safety, stores, trading, workers
 
     return [
         ("Python", machine.python),
@@ -117,6 +117,7 @@ def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
         ("credentials", trading.credentials),
         ("sessions", trading.sessions),
         ("calls of the day", trading.calls),
+        ("live feeds", feeds.live_feeds),
         ("instruments", trading.instruments),
         ("calendar", trading.calendar),
         ("clock drift", safety.clock_drift),

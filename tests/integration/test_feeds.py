@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.core.management import call_command
 
 from brokers import reads
 from brokers.adapter_interface import SessionGrant
@@ -23,9 +24,12 @@ from brokers.factory import BrokerFactory
 from brokers.feed_interface import FeedState
 from brokers.feeds import intake, keeping, subscriptions, ticks
 from brokers.feeds.keeping import FeedKeeper
+from brokers.feeds.life import FeedLife, State
 from brokers.feeds.ticks import TickStore
 from brokers.gateway import BrokerGateway
 from brokers.models import Alert, BrokerAccount, FeedSubscription, SessionState
+from mcube.diagnosis import Level
+from mcube.diagnosis import feeds as diagnosed
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, OPEN_MARKET, SHARE, ScriptedAdapter
 from tests.support.scripted_feed import FeedMaker, ScriptedFeed
@@ -77,6 +81,9 @@ class Bench:
     @property
     def feed(self) -> ScriptedFeed:
         return self.maker.feeds[-1]
+
+    def life(self) -> FeedLife:
+        return self.store.lives([self.account])[self.account.pk]
 
     def later(self, keeper: FeedKeeper, seconds: float) -> None:
         self.clock.seconds += seconds
@@ -349,7 +356,7 @@ def test_without_a_session_there_is_no_feed_and_nobody_logs_in(bench: Bench) -> 
     assert bench.feed.stopped
     assert len(bench.maker.feeds) == 1
     assert bench.adapter.reads.count("login") == logins
-    assert "no session" in bench.store.life(bench.account)["words"]
+    assert "no session" in bench.life().words
 
 
 def test_a_feed_that_stalls_while_the_market_is_open_is_built_anew(bench: Bench) -> None:
@@ -420,7 +427,7 @@ def test_an_account_without_credentials_is_no_crash(bench: Bench, monkeypatch: p
     with monkeypatch.context() as patched:
         patched.setattr(bench.maker, "make_feed", refuse)
         keeper.look()
-    assert "setup_credentials" in bench.store.life(bench.account)["words"]
+    assert "setup_credentials" in bench.life().words
     bench.later(keeper, keeping.LAST_PAUSE)
     assert len(bench.maker.feeds) == 1
 
@@ -454,3 +461,86 @@ def test_without_redis_a_quote_costs_a_call(bench: Bench, monkeypatch: pytest.Mo
     nobody: Any = TickStore("redis://127.0.0.1:1/0")
     monkeypatch.setattr(ticks, "store", lambda: nobody)
     assert bench.gateway.get_quote(SHARE).last_price == bench.adapter.price
+
+
+def test_signs_of_life_tell_how_the_feed_stands(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE, CALL], depth=True)
+    keeper = bench.keeper()
+    assert bench.store.lives([bench.account]) == {}
+    began = bench.clock.now()
+    keeper.look()
+    life = bench.life()
+    assert (life.state, life.words) == (State.DOWN, "connecting")
+    assert began <= life.since <= bench.clock.now()
+    bench.feed.up()
+    up_at = began + timedelta(minutes=1)
+    bench.clock.market.set(up_at)
+    bench.tick(SHARE, "1400.05")
+    bench.tick(SHARE, "1400.10")
+    keeper.pump()
+    bench.later(keeper, 2.0)
+    life = bench.life()
+    assert (life.is_up, life.words) == (True, "")
+    assert life.last_at is not None
+    assert up_at <= life.last_at <= life.since <= bench.clock.now()
+    assert (life.instruments, life.heard, life.depths, life.unknown) == (2, 1, 2, 0)
+    assert (life.ticks, life.per_second, life.dropped) == (2, 1.0, 0)
+    bench.clock.market.set(up_at + timedelta(minutes=1))
+    bench.later(keeper, 3.0)
+    assert (bench.life().silent_seconds, bench.life().per_second) == (5.0, 0.0)
+    assert bench.life().since == life.since
+    # Silence counts only while an exchange is open.
+    bench.clock.market.set(datetime(2026, 11, 22, 11, 0, tzinfo=IST))
+    SessionState.objects.filter(account=bench.account).update(expires_at=datetime(2026, 11, 22, 15, 0, tzinfo=IST))
+    keeper.look()
+    assert bench.life().silent_seconds == 0
+
+
+def test_the_doctor_and_the_status_tell_of_the_feed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    def found() -> tuple[Level, str]:
+        (one,) = diagnosed.live_feeds()
+        return one.level, f"{one.detail} {one.remedy}"
+
+    def shown() -> str:
+        call_command("status", no_color=True)
+        return capsys.readouterr().out
+
+    assert found()[0] is Level.WARN
+    bench.gateway.subscribe_live_feed([SHARE, CALL])
+    level, words = found()
+    assert level is Level.FAIL
+    assert "no process keeps it" in words
+    assert "run_feeds" in words
+    assert "Live feeds" not in shown()
+    keeper = bench.keeper()
+    keeper.look()
+    level, words = found()
+    assert (level, "down since" in words, "connecting" in words) == (Level.FAIL, True, True)
+    assert "connecting" in shown()
+    bench.feed.up()
+    bench.tick(SHARE, "1400.05")
+    keeper.pump()
+    bench.later(keeper, 1.0)
+    level, words = found()
+    assert (level, "1 of 2 instruments have ticked" in words) == (Level.OK, True), words
+    assert "1 of 2" in shown()
+    # Silent for so long that it was built anew, and silent again.
+    bench.later(keeper, keeping.STALL_SECONDS)
+    bench.feed.up()
+    bench.later(keeper, keeping.STALL_SECONDS + 1)
+    level, words = found()
+    assert (level, "no tick for 16 s" in words) == (Level.FAIL, True), words
+    bench.maker.lacks.add(CALL)
+    SessionState.objects.filter(account=bench.account).update(version=2)
+    bench.later(keeper, 1.0)
+    bench.feed.up()
+    bench.later(keeper, 1.0)
+    level, words = found()
+    assert (level, "1 are wished for that today's instruments do not have" in words) == (Level.WARN, True), words
+
+
+def test_without_redis_the_doctor_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = TickStore("redis://127.0.0.1:1/0")
+    monkeypatch.setattr(diagnosed, "store", lambda: nobody)
+    (one,) = diagnosed.live_feeds()
+    assert (one.level, "Redis" in one.detail) == (Level.FAIL, True)

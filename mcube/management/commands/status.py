@@ -1,4 +1,4 @@
-"""``manage.py status``: accounts, sessions, money, orders, queues and workers at a glance."""
+"""``manage.py status``: accounts, sessions, money, live feeds, orders, queues and workers at a glance."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.table import Table
 from brokers.admin.display import NOTHING, age, rupees
 from brokers.clock import IST
 from brokers.domain.redaction import scrub
+from brokers.feeds.life import FeedLife
 from mcube import overview
 from mcube.diagnosis.workers import consumers
 from mcube.overview import AccountView, Overview
@@ -25,7 +26,7 @@ Workers = dict[str, list[str]] | None
 
 
 class Command(BaseCommand):
-    help = "Show accounts, sessions, margins, profit, orders, queues and workers."
+    help = "Show accounts, sessions, margins, profit, live feeds, orders, queues and workers."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -49,6 +50,8 @@ class Command(BaseCommand):
                 console.print(f"  [red]since then[/] {view.account}: {escape(scrub(failure))}", soft_wrap=True)
             if view.calls and view.calls.words:
                 console.print(f"  [yellow]calls run short[/] {view.account}: {view.calls.words}", soft_wrap=True)
+        if any(view.feed for view in seen.accounts):
+            console.print(_feeds(seen))
         console.print(_processes(seen, workers))
         orders = ", ".join(f"{count} {state.lower()}" for state, count in seen.orders.items()) or "none"
         console.print(f"Orders today: {orders}")
@@ -80,6 +83,29 @@ def _accounts(seen: Overview) -> Table:
             rupees(margin.used if margin else None),
             rupees(held.pnl if held else None),
             age(margin.taken_at, seen.now) if margin else "never",
+        )
+    return table
+
+
+def _feeds(seen: Overview) -> Table:
+    table = Table(title="Live feeds", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    widest = max(len(str(view.account)) for view in seen.accounts)
+    table.add_column("Account", no_wrap=True, min_width=widest)
+    for heading in ("Feed", "Since"):
+        table.add_column(heading)
+    for heading in ("Ticked", "Ticks/s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("Last tick")
+    for view in seen.accounts:
+        if (feed := view.feed) is None:
+            continue
+        table.add_row(
+            str(view.account),
+            feed.state if feed.is_up else f"[red]{feed.state}[/]: {escape(scrub(feed.words))}",
+            age(feed.since, seen.now),
+            f"{feed.heard} of {feed.instruments}",
+            f"{feed.per_second:,.0f}",
+            age(feed.last_at, seen.now),
         )
     return table
 
@@ -133,6 +159,23 @@ def _account_data(view: AccountView) -> dict[str, Any]:
         "calls_today": view.calls.spent if view.calls else None,
         "calls_for_reads": view.calls.budget if view.calls else None,
         "polls_stretched": view.calls.stretch if view.calls else 1,
+        "feed": _feed_data(view.feed) if view.feed else None,
+    }
+
+
+def _feed_data(feed: FeedLife) -> dict[str, Any]:
+    return {
+        "state": feed.state,
+        "words": scrub(feed.words),
+        "since": _moment(feed.since),
+        "instruments": feed.instruments,
+        "ticked": feed.heard,
+        "with_depth": feed.depths,
+        "unknown": feed.unknown,
+        "ticks_per_second": feed.per_second,
+        "dropped": feed.dropped,
+        "last_tick_at": _moment(feed.last_at),
+        "silent_seconds": feed.silent_seconds,
     }
 
 
