@@ -36,7 +36,7 @@ STALL_SECONDS, LONGEST_STALL_SECONDS = 15.0, 240.0
 #: A feed that is not up after this long is given up.
 CONNECT_SECONDS = 30.0
 #: Between the end of a feed and the next: doubled each time, from the first to the last.
-FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0
+FIRST_PAUSE, LAST_PAUSE = 0.5, 3.0
 REFUSED_FIRST_PAUSE, REFUSED_LAST_PAUSE = 5.0, 60.0
 #: A feed that was up this long begins the pauses anew; one that is accepted and closed at once does not.
 STEADY_SECONDS = 30.0

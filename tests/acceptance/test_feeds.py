@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import psutil
@@ -17,12 +19,14 @@ from tests.support.processes import wait_for
 from tests.support.stack import Stack, running_stack
 
 BROKER, ACCOUNT = "kotakneo", "kotakneo/default"
+LIFE = f"mcube:feed:{ACCOUNT}"
 STREAM = f"mcube:ticks:{ACCOUNT}:NSE:RELIANCE"
 SUBSCRIBE = f"""
 from brokers.factory import BrokerFactory
 broker = BrokerFactory.get_broker("{BROKER}")
 broker.login()
-broker.subscribe_live_feed(["RELIANCE"], "NSE", subscriber="test")
+broker.subscribe_live_feed(["RELIANCE"], "NSE", subscriber="test", depth=True)
+broker.subscribe_live_feed(["SBIN", "TCS", "INFY", "NIFTY"], "NSE", subscriber="test")
 """
 QUOTE = f"""
 from brokers.factory import BrokerFactory
@@ -57,6 +61,12 @@ def until_ticks(client: redis.Redis, *, seconds: float = 60.0) -> str:
     return str(wait_for(lambda: ticks_after(client, last), "ticks", seconds=seconds)[-1][0])
 
 
+def is_whole(client: redis.Redis) -> bool:
+    """Whether the feed is up and each of its instruments has ticked since it began."""
+    life: Any = client.hgetall(LIFE)
+    return life.get("state") == "up" and life.get("heard") == life.get("instruments") == "5"
+
+
 def keeper(stack: Stack) -> psutil.Process:
     """The process of the account's feed."""
     children = psutil.Process(stack.children["feeds"].pid).children()
@@ -80,7 +90,7 @@ def test_a_quote_is_served_from_ticks_without_a_call(stack: Stack, client: redis
 
 
 def test_an_order_event_has_the_book_read(stack: Stack, client: redis.Redis) -> None:
-    wait_for(lambda: client.hget(f"mcube:feed:{ACCOUNT}", "state") == "up", "the feed")
+    wait_for(lambda: client.hget(LIFE, "state") == "up", "the feed")
     # The read after the connection was asked for already; no worker takes it here.
     wait_for(lambda: stack.waiting(BROKER) >= 1, "a read after the connection")
     before = stack.waiting(BROKER)
@@ -89,15 +99,25 @@ def test_an_order_event_has_the_book_read(stack: Stack, client: redis.Redis) -> 
     wait_for(lambda: stack.waiting(BROKER) > before, "a read after an order that a person typed")
 
 
-def test_after_a_cut_the_feed_is_whole_again_within_ten_seconds(stack: Stack, client: redis.Redis) -> None:
+def test_after_a_cut_the_feed_is_whole_again_and_no_fill_was_missed(stack: Stack, client: redis.Redis) -> None:
     until_ticks(client)
+    stack.start_workers(BROKER)
+    order = {"symbol": "SBIN", "action": "B", "quantity": 1, "order_type": "LMT", "exchange": "NSE", "product": "CNC"}
+    limit = Decimal(face(stack, "price", exchange="NSE", symbol="SBIN")["last_price"]) - 5
+    stack.do("place", broker=BROKER, client_order_id="missed", price=str(limit), **order)
+    wait_for(lambda: stack.intent("missed")["state"] == "WORKING", "the order at the exchange")
     face(stack, "feeds", up=False)
-    wait_for(lambda: client.hget(f"mcube:feed:{ACCOUNT}", "state") == "down", "the feed's end")
-    reads = stack.waiting(BROKER)
+    wait_for(lambda: client.hget(LIFE, "state") == "down", "the feed's end")
+    # It is filled while nobody listens, and no schedule runs that would read the book.
+    face(stack, "price", exchange="NSE", symbol="SBIN", price=str(limit - 1))
+    wait_for(lambda: stack.truth("filled"), "the fill")
+    assert stack.intent("missed")["state"] == "WORKING"
     face(stack, "feeds")
-    until_ticks(client, seconds=10)
-    # What happened meanwhile is in the book.
-    wait_for(lambda: stack.waiting(BROKER) > reads, "a read after the connection")
+    back = time.monotonic()
+    wait_for(lambda: is_whole(client), "every instrument's tick", seconds=10)
+    wait_for(lambda: stack.intent("missed")["state"] == "FILLED", "the fill in the ledger", seconds=10)
+    assert time.monotonic() - back < 10
+    stack.children[f"worker-{BROKER}"].kill()
 
 
 def test_a_killed_process_is_started_again(stack: Stack, client: redis.Redis) -> None:

@@ -238,6 +238,16 @@ def test_a_cut_is_noticed_and_another_feed_is_whole(feeds: Feeds, trader: Trader
     assert time.monotonic() - began < 10
 
 
+def test_silence_is_a_cut_and_no_refusal(feeds: Feeds, trader: Trader) -> None:
+    trader.simulator.ask(trader.spec.name, "POST", "feeds", {"silent": True})
+    began = time.monotonic()
+    _, listener = feeds.start(trader.share)
+    listener.until_state(FeedState.DOWN)
+    # Soon enough for another try to be whole within ten seconds of the line's return.
+    assert time.monotonic() - began < 7
+    assert FeedState.REFUSED not in dict(listener.states)
+
+
 def test_an_order_event_leads_to_a_read(feeds: Feeds, trader: Trader) -> None:
     trader.needs(Operation.ORDER_FEED)
     _, listener = feeds.start()

@@ -304,7 +304,9 @@ class FeedSocket:
         url = wire.address(getattr(module.config, address))
         refusals: list[object] = []
         self._handler = module.SocketEventBreeze("/", sdk)
-        self._handler.sio = client = _feed_client(module.socketio)
+        #: What the library opens, since it forgets a socket on which the server does not say the first word.
+        self._opened: list[Any] = []
+        self._handler.sio = client = _feed_client(module.socketio, self._opened)
         for event, act in acts.items():
             client.on(event, act)
         client.on("connect_error", refusals.append)
@@ -327,16 +329,20 @@ class FeedSocket:
 
     def close(self) -> None:
         """The SDK's own ``ws_disconnect`` leaves the connection open, and the library the socket that a server closed."""
-        client = self._handler.sio
-        client.disconnect()
-        if client.eio.ws is not None:
-            client.eio.ws.shutdown()
+        self._handler.sio.disconnect()
+        for socket in self._opened:
+            socket.shutdown()
 
 
-def _feed_client(socketio: Any) -> Any:
+def _feed_client(socketio: Any, opened: list[Any]) -> Any:
     """A client of the library that follows no redirect and uses no proxy, which would lead past the allowed hosts."""
+    engineio = socketio.client.engineio
 
-    class Engine(socketio.client.engineio.Client):  # type: ignore[misc]
+    def make(**options: Any) -> Any:
+        opened.append(engineio.client.websocket.WebSocket(**options))
+        return opened[-1]
+
+    class Engine(engineio.Client):  # type: ignore[misc,name-defined]
         def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
             # Otherwise each message gets a thread of its own, and they overtake one another.
             return super()._trigger_event(event, *args, **{**options, "run_async": False})
@@ -346,7 +352,13 @@ def _feed_client(socketio: Any) -> Any:
             return Engine
 
     # The library looks at "no proxy" only where a proxy is named; otherwise it takes the environment's.
-    options = {"redirect_limit": 0, "http_proxy_host": "none.invalid", "http_proxy_port": 1, "http_no_proxy": ["*"]}
+    options = {
+        "class_": make,
+        "redirect_limit": 0,
+        "http_proxy_host": "none.invalid",
+        "http_proxy_port": 1,
+        "http_no_proxy": ["*"],
+    }
     return Connection(reconnection=False, handle_sigint=False, websocket_extra_options=options)
 
 

@@ -22,6 +22,9 @@ from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
 
 log = logging.getLogger("brokers.kotakneo.feed")
 
+#: Both sockets are open in this time, and the market feed has said something, or the line is dead: the next try costs
+#: less than the SDK's ten seconds, after which it would take silence for a refusal.
+OPEN_SECONDS = 5.0
 #: The order feed acknowledges a session in this time or does not take it. It drops a refusal like an acknowledgement,
 #: and stays open without ever sending anything.
 ACK_SECONDS = 10.0
@@ -104,7 +107,11 @@ class NeoFeed(BrokerFeed):
     async def _open(self, market: Any, orders: Any) -> None:
         market.on_message = self._on_market
         orders.on_raw = self._on_order_frame
-        await asyncio.gather(market.connect(), orders.connect())
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await asyncio.gather(market.connect(), orders.connect())
+        except TimeoutError:
+            raise ConnectionResetError(f"nothing came in {OPEN_SECONDS:.0f} s.") from None
         sdk.when_over(market, lambda: self._end("Kotak's market feed was cut."))
         sdk.when_over(orders, self._on_order_cut)
         try:
