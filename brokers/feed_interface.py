@@ -31,6 +31,9 @@ class FeedListener(Protocol):
     def on_depth(self, depth: Depth) -> None:
         """The best prices of an instrument came; ``as_of`` is when."""
 
+    def on_replaced(self, count: int) -> None:
+        """So many ticks came faster than they could be read, and newer ones of their instruments took their place."""
+
     def on_order(self) -> None:
         """Something happened to an order, or may have been missed: read the book, which alone says what."""
 

@@ -5,6 +5,7 @@ Sockets and threads have no place in a worker that forks, so every account's fee
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import subprocess
@@ -34,6 +35,8 @@ LOOK_SECONDS, PUMP_SECONDS = 1.0, 0.05
 #: Seconds before a process that ended is started again: doubled each time, from the first to the last.
 FIRST_BACKOFF, LAST_BACKOFF = 1.0, 30.0
 STOP_SECONDS = 8.0
+#: Objects made before the garbage collector looks for cycles, and how often it looks at older ones.
+GARBAGE = (50_000, 20, 50)
 #: A read after an order event is of no use later: the schedule's comes.
 READ_EXPIRES_SECONDS = 30
 _FEEDS = frozenset({Operation.LIVE_FEED, Operation.ORDER_FEED})
@@ -129,6 +132,10 @@ def keep(name: str, ended: Callable[[], bool]) -> None:
         ask_for_read=ask_for_read,
     )
     next_look = 0.0
+    # A tick makes dozens of short-lived objects and no cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE)
     try:
         while not ended() and os.getppid() == parent:
             try:

@@ -22,7 +22,7 @@ class Intake:
         self._waiting: deque[News] = deque(maxlen=self._most)
         self._newest: dict[tuple[type[News], str, str], News] = {}
         self._order_waits = False
-        #: How many ticks and depths came, and how many were not written since they came too fast.
+        #: How many ticks and depths came, and how many were not read or not written since they came too fast.
         self.came = 0
         self.dropped = 0
         self.is_up = False
@@ -35,6 +35,11 @@ class Intake:
 
     def on_depth(self, depth: Depth) -> None:
         self._note(depth)
+
+    def on_replaced(self, count: int) -> None:
+        with self._lock:
+            self.came += count
+            self.dropped += count
 
     def _note(self, news: News) -> None:
         with self._lock:

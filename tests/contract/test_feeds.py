@@ -29,6 +29,7 @@ class Listener:
     ticks: list[Quote] = field(default_factory=list)
     depths: list[Depth] = field(default_factory=list)
     orders: int = 0
+    replaced: int = 0
     states: list[tuple[FeedState, str]] = field(default_factory=list)
     _news: threading.Condition = field(default_factory=threading.Condition)
 
@@ -41,6 +42,9 @@ class Listener:
         with self._news:
             self.depths.append(depth)
             self._news.notify_all()
+
+    def on_replaced(self, count: int) -> None:
+        self.replaced += count
 
     def on_order(self) -> None:
         with self._news:

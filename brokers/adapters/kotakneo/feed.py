@@ -12,10 +12,12 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from brokers.adapter_interface import AdapterContext
 from brokers.adapters.kotakneo import building, parsing_feed, sdk
+from brokers.conflation import ConflatingQueue
 from brokers.domain.enums import InstrumentKind
 from brokers.domain.instruments import Instrument
 from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
@@ -29,6 +31,10 @@ OPEN_SECONDS = 5.0
 #: and stays open without ever sending anything.
 ACK_SECONDS = 10.0
 STOP_SECONDS = 5.0
+#: Packets beyond which the newest of an instrument takes the place of what waits: some 30 ms of decoding.
+MOST_WAITING = 1000
+#: Packets that are decoded before the sockets are looked at again.
+PACKETS_AT_ONCE = 100
 #: The level of messages that have five rows a side.
 DEPTH_LEVEL = 8
 #: Tokens in one frame of a subscription.
@@ -50,6 +56,9 @@ class NeoFeed(BrokerFeed):
         self._lock = threading.Lock()
         self._wanted: dict[_Key, _Wish] = {}
         self._sent: dict[_Key, _Wish] = {}
+        #: Undecoded packets, each with when it came.
+        self._waiting = ConflatingQueue[tuple[bytes, datetime]](MOST_WAITING)
+        self._is_reading = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         #: The order feed has said something; ``_taken`` is whether it was an acknowledgement, None when it was cut.
@@ -105,7 +114,7 @@ class NeoFeed(BrokerFeed):
             self._tell(state, words or "Kotak's feeds ended.")
 
     async def _open(self, market: Any, orders: Any) -> None:
-        market.on_message = self._on_market
+        sdk.when_packets(market, lambda packets: self._on_packets(market, packets))
         orders.on_raw = self._on_order_frame
         try:
             async with asyncio.timeout(OPEN_SECONDS):
@@ -165,7 +174,34 @@ class NeoFeed(BrokerFeed):
         for key in keys:
             self._sent.pop(key, None)
 
-    def _on_market(self, message: Any) -> None:
+    def _on_packets(self, market: Any, packets: list[bytes]) -> None:
+        came_at = self._context.clock.now()
+        for packet in packets:
+            # What it is, of which exchange and level, and the token (SDK 3.0.9, protocol.py).
+            self._waiting.put((packet[2:6], packet[9:13]), (packet, came_at))
+        if not self._is_reading:
+            self._is_reading = True
+            self._read_soon(market)
+
+    def _read_soon(self, market: Any) -> None:
+        asyncio.get_running_loop().call_soon(self._read, market)
+
+    def _read(self, market: Any) -> None:
+        """Decode some of what waits; the sockets are read in between."""
+        try:
+            for _ in range(PACKETS_AT_ONCE):
+                if (taken := self._waiting.take()) is None:
+                    break
+                packet, came_at = taken
+                self._on_market(sdk.decoded(market, packet), came_at)
+            if (replaced := self._waiting.take_replaced()) and not self._stopped:
+                self._listener.on_replaced(replaced)
+        finally:
+            self._is_reading = bool(self._waiting)
+            if self._is_reading:
+                self._read_soon(market)
+
+    def _on_market(self, message: Any, came_at: datetime) -> None:
         kind = getattr(message, "type", "")
         if kind not in ("scrip", "index"):
             return
@@ -175,12 +211,11 @@ class NeoFeed(BrokerFeed):
         if wish is None or self._stopped:
             return
         instrument, _ = wish
-        as_of = self._context.clock.now()
-        tick = parsing_feed.quote(message, instrument, as_of=as_of)
+        tick = parsing_feed.quote(message, instrument, as_of=came_at)
         if tick:
             self._listener.on_tick(tick)
         if kind == "scrip" and message.level == DEPTH_LEVEL:
-            self._listener.on_depth(parsing_feed.depth(message, instrument, as_of=as_of))
+            self._listener.on_depth(parsing_feed.depth(message, instrument, as_of=came_at))
 
     def _on_order_frame(self, raw: str | bytes) -> None:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from brokers.domain.instruments import Instrument
@@ -76,7 +77,13 @@ def _best(message: Any, side: str) -> Any:
 
 def _price(source: Any, name: str) -> Decimal | None:
     value = getattr(source, name, None)
-    return Decimal(str(value)) if value is not None and value > 0 else None
+    return _decimal(value) if value is not None and value > 0 else None
+
+
+@lru_cache(maxsize=1 << 16)
+def _decimal(value: float) -> Decimal:
+    """Kept, since an instrument's open, close and circuits come with each of its ticks, and its prices again and again."""
+    return Decimal(str(value))
 
 
 def _whole(source: Any, name: str) -> int | None:

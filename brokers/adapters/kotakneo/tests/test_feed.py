@@ -106,6 +106,7 @@ class Listener:
         self.ticks: list[Quote] = []
         self.depths: list[Depth] = []
         self.orders = 0
+        self.replaced = 0
         self.states: dict[FeedState, str] = {}
 
     def on_tick(self, tick: Quote) -> None:
@@ -117,6 +118,9 @@ class Listener:
         with self.news:
             self.depths.append(depth)
             self.news.notify_all()
+
+    def on_replaced(self, count: int) -> None:
+        self.replaced += count
 
     def on_order(self) -> None:
         with self.news:
