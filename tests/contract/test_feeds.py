@@ -44,7 +44,9 @@ class Listener:
             self._news.notify_all()
 
     def on_replaced(self, count: int) -> None:
-        self.replaced += count
+        with self._news:
+            self.replaced += count
+            self._news.notify_all()
 
     def on_order(self) -> None:
         with self._news:

@@ -1,7 +1,6 @@
 """Breeze's rate feed and its order feed as one, over the SDK's own sockets (1.0.69, read and tried 2026-11-28).
 
-The SDK starts a thread for every message, and after one failed try to reconnect it refuses to subscribe for good; here
-messages come in order, and a cut is the end of the feed. Order events are hints: their fields are shifted.
+The SDK refuses to subscribe for good after one failed try to reconnect; here a cut is the end of the feed. Order events are hints: their fields are shifted.
 """
 
 from __future__ import annotations
@@ -9,10 +8,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 
 from brokers.adapter_interface import AdapterContext
 from brokers.adapters.breeze import building, parsing_feed
-from brokers.adapters.breeze.sdk import Client, FeedCut, FeedRefused, FeedSocket
+from brokers.adapters.breeze.feed_socket import FeedCut, FeedRefused, FeedSocket, Prices
+from brokers.adapters.breeze.sdk import Client
 from brokers.domain.errors import NotSent, UnreadableReply
 from brokers.domain.instruments import Instrument
 from brokers.feed_interface import BrokerFeed, FeedListener, FeedState
@@ -73,7 +74,8 @@ class BreezeFeed(BrokerFeed):
         state, words = FeedState.DOWN, ""
         sockets: list[FeedSocket] = []
         try:
-            rates = self._client.rate_socket(self._on_rates, lambda: self._end("Breeze's rate feed was cut."))
+            prices = Prices(self._on_rates, self._listener.on_replaced, self._context.clock.now)
+            rates = self._client.rate_socket(prices, lambda: self._end("Breeze's rate feed was cut."))
             sockets.append(rates)
             sockets.append(self._client.order_socket(self._on_order, lambda: self._end("Breeze's order feed was cut.")))
             self._tell(FeedState.UP, "Breeze's feeds are up.")
@@ -108,16 +110,15 @@ class BreezeFeed(BrokerFeed):
             if not self._ending:
                 self._changed.wait()
 
-    def _on_rates(self, row: object) -> None:
+    def _on_rates(self, row: object, came_at: datetime) -> None:
         token = parsing_feed.token(row)
         instrument = self._sent.get(token)
         if instrument is None or self._stopped or not isinstance(row, list):
             return
-        as_of = self._context.clock.now()
         try:
             if parsing_feed.is_depth(token):
-                self._listener.on_depth(parsing_feed.depth(row, instrument, as_of=as_of))
-            elif tick := parsing_feed.quote(row, instrument, as_of=as_of):
+                self._listener.on_depth(parsing_feed.depth(row, instrument, as_of=came_at))
+            elif tick := parsing_feed.quote(row, instrument, as_of=came_at):
                 self._listener.on_tick(tick)
         except UnreadableReply as error:
             log.warning("%s", error)

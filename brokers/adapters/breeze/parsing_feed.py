@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 from brokers.domain.errors import UnreadableReply
 from brokers.domain.instruments import Instrument
@@ -95,13 +96,19 @@ def _level(row: Sequence[object], places: tuple[int, int, int | None], instrumen
 def _number(value: object, name: str, instrument: Instrument) -> Decimal | None:
     if value is None or value == "":
         return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        number = Decimal("NaN")
+    number = _decimal(value) if type(value) in (float, int, str) else Decimal("NaN")
     if not number.is_finite():
         raise UnreadableReply(f"A tick of {instrument.symbol} has {name} {str(value)[:40]!r}, which is no number.")
     return number
+
+
+@lru_cache(maxsize=1 << 16, typed=True)
+def _decimal(value: object) -> Decimal:
+    """Kept, since an instrument's open, close and circuits come with each of its ticks, and its prices again and again."""
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return Decimal("NaN")
 
 
 def _price(value: Decimal | None) -> Decimal | None:

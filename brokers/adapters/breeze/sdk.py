@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from brokers.adapters.breeze.errors import Reply
+from brokers.adapters.breeze.feed_socket import FeedSocket, Prices
 from brokers.domain.errors import SDKMissing
 from brokers.wire import Wire, WireTrace
 
@@ -238,18 +239,18 @@ class Client:
             raise ValueError(f"HTTP {reply.status}")
         return reply.body
 
-    def rate_socket(self, act: Callable[[object], None], over: Callable[[], None]) -> FeedSocket:
-        """A connected socket for prices; ``act`` is given each ``stock`` event, ``over`` is called at its end.
+    def rate_socket(self, prices: Prices, over: Callable[[], None]) -> FeedSocket:
+        """A connected socket for prices; ``over`` is called at its end.
 
         :raises FeedRefused: the session is not taken.
         :raises FeedCut: no connection came about.
         :raises HostRefused: the wire may not reach the address.
         """
-        return FeedSocket(self._module, self._sdk, self._wire, "LIVE_STREAM_URL", {"stock": act}, over)
+        return FeedSocket(self._module, self._sdk, self._wire, "LIVE_STREAM_URL", acts={}, over=over, prices=prices)
 
     def order_socket(self, act: Callable[[object], None], over: Callable[[], None]) -> FeedSocket:
-        """A connected socket for order events, otherwise as :meth:`rate_socket`."""
-        return FeedSocket(self._module, self._sdk, self._wire, "LIVE_FEEDS_URL", {"order": act}, over)
+        """A connected socket whose ``order`` events ``act`` is given, otherwise as :meth:`rate_socket`."""
+        return FeedSocket(self._module, self._sdk, self._wire, "LIVE_FEEDS_URL", acts={"order": act}, over=over)
 
     def _observe(self, act: Callable[[], object]) -> Reply:
         with self._open_call() as trace:
@@ -279,87 +280,6 @@ class Client:
             return
         with self._wire.call() as opened:
             yield opened
-
-
-class FeedRefused(Exception):
-    """The feed does not take the session."""
-
-
-class FeedCut(Exception):
-    """The feed's connection is gone, or none came about."""
-
-
-class FeedSocket:
-    """One of the SDK's sockets, which handles messages one after another and never reconnects."""
-
-    def __init__(
-        self,
-        module: Any,
-        sdk: Any,
-        wire: Wire,
-        address: str,
-        acts: Mapping[str, Callable[[object], None]],
-        over: Callable[[], None],
-    ) -> None:
-        url = wire.address(getattr(module.config, address))
-        refusals: list[object] = []
-        self._handler = module.SocketEventBreeze("/", sdk)
-        #: What the library opens, since it forgets a socket on which the server does not say the first word.
-        self._opened: list[Any] = []
-        self._handler.sio = client = _feed_client(module.socketio, self._opened)
-        for event, act in acts.items():
-            client.on(event, act)
-        client.on("connect_error", refusals.append)
-        client.on("disconnect", lambda *_: over())
-        try:
-            self._handler.connect(url)
-        except Exception as error:
-            self.close()
-            # What the server says of itself is a mapping; the library's own words of the network are text.
-            if any(isinstance(each, Mapping) for each in refusals):
-                raise FeedRefused from error
-            raise FeedCut(str(error)) from error
-
-    def emit(self, event: str, tokens: list[str]) -> None:
-        """:raises FeedCut: the connection is gone."""
-        try:
-            self._handler.sio.emit(event, tokens)
-        except Exception as error:
-            raise FeedCut(str(error)) from error
-
-    def close(self) -> None:
-        """The SDK's own ``ws_disconnect`` leaves the connection open, and the library the socket that a server closed."""
-        self._handler.sio.disconnect()
-        for socket in self._opened:
-            socket.shutdown()
-
-
-def _feed_client(socketio: Any, opened: list[Any]) -> Any:
-    """A client of the library that follows no redirect and uses no proxy, which would lead past the allowed hosts."""
-    engineio = socketio.client.engineio
-
-    def make(**options: Any) -> Any:
-        opened.append(engineio.client.websocket.WebSocket(**options))
-        return opened[-1]
-
-    class Engine(engineio.Client):  # type: ignore[misc,name-defined]
-        def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
-            # Otherwise each message gets a thread of its own, and they overtake one another.
-            return super()._trigger_event(event, *args, **{**options, "run_async": False})
-
-    class Connection(socketio.Client):  # type: ignore[misc]
-        def _engineio_client_class(self) -> Any:
-            return Engine
-
-    # The library looks at "no proxy" only where a proxy is named; otherwise it takes the environment's.
-    options = {
-        "class_": make,
-        "redirect_limit": 0,
-        "http_proxy_host": "none.invalid",
-        "http_proxy_port": 1,
-        "http_no_proxy": ["*"],
-    }
-    return Connection(reconnection=False, handle_sigint=False, websocket_extra_options=options)
 
 
 class _SDKRaised(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.adapters.breeze import building, parsing_feed
-from brokers.adapters.breeze.sdk import Client, FeedCut
+from brokers.adapters.breeze import building, feed_socket, parsing_feed
+from brokers.adapters.breeze.feed_socket import FeedCut, Prices
+from brokers.adapters.breeze.sdk import Client
 from brokers.clock import SystemClock
 from brokers.domain.enums import Exchange, InstrumentKind
 from brokers.domain.errors import InvalidSymbol, UnreadableReply
@@ -120,6 +122,30 @@ def test_zero_is_not_a_price() -> None:
     assert (quote.bid_price, quote.upper_circuit, quote.traded_at) == (None, None, None)
 
 
+def test_of_too_many_ticks_the_newest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_socket, "MOST_WAITING", 10)
+    handled: list[tuple[object, datetime]] = []
+    replaced: list[int] = []
+    prices = Prices(lambda row, came_at: handled.append((row, came_at)), replaced.append, lambda: NOW)
+    for number in range(2000):
+        row = ["4.1!2885", number]
+        assert prices.takes("2" + json.dumps(["stock", row]))
+    while prices.handle_some():
+        pass
+    assert sum(replaced) == 2000 - 11
+    assert [row for row, _ in handled] == [["4.1!2885", number] for number in (*range(10), 1999)]
+    assert {came_at for _, came_at in handled} == {NOW}
+
+
+def test_what_is_no_price_is_left_to_the_library() -> None:
+    prices = Prices(lambda row, came_at: None, lambda count: None, lambda: NOW)
+    for text in ('2["order",["1"]]', "0", '2["stock"]', "", b"2", None):
+        assert not prices.takes(text)
+    # One that begins like a price and is broken harms nothing.
+    assert prices.takes('2["stock",["4.1!2885",')
+    assert not prices.handle_some()
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner), max_leaves=5
 )
@@ -214,7 +240,7 @@ def connect(url: str) -> None:
     client = Client(api_key="key", api_secret="secret", wire=wire, base_url=url)
     client.resume("USER", "key")
     with pytest.raises(FeedCut):
-        client.rate_socket(lambda row: None, lambda: None)
+        client.rate_socket(Prices(lambda row, came_at: None, lambda count: None, lambda: NOW), lambda: None)
 
 
 def test_a_redirect_is_not_followed(elsewhere: OneAnswer) -> None:

@@ -120,7 +120,9 @@ class Listener:
             self.news.notify_all()
 
     def on_replaced(self, count: int) -> None:
-        self.replaced += count
+        with self.news:
+            self.replaced += count
+            self.news.notify_all()
 
     def on_order(self) -> None:
         with self.news:
@@ -304,6 +306,30 @@ def test_rows_with_zeros_are_no_levels_of_depth(server: Server, start: Callable[
     # Nothing is known of the whole book where zero stands beside levels.
     assert (depth.asks, depth.total_bid_quantity, depth.total_ask_quantity) == ((), None, 0)
     assert listener.ticks[0].last_price == Decimal("1400.05")
+
+
+def test_of_too_many_ticks_the_newest_stays(
+    server: Server, start: Callable[[], Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MOST_WAITING", 10)
+    sent = 2000
+
+    async def market(connection: Any) -> None:
+        await connection.recv()
+        await connection.send(HELLO)
+        await connection.recv()
+        await connection.send(json.dumps({"message_code": 1109, "trading_symbols": {"nse_cm|2885": "RELIANCE-EQ"}}))
+        await connection.send(b"".join(mini_picture(100_000 + number) for number in range(sent)))
+        await connection.wait_closed()
+
+    server.parts["/apifeed"] = market
+    listener = start()
+    listener.until(lambda: listener.replaced + len(listener.ticks) == sent)
+    assert listener.replaced == sent - 11
+    assert listener.ticks[-1].last_price == Decimal(100_000 + sent - 1) / 100
+    assert [tick.last_price for tick in listener.ticks[:10]] == [
+        Decimal(100_000 + number) / 100 for number in range(10)
+    ]
 
 
 @given(paise=st.integers(min_value=1, max_value=2**31 - 1))
