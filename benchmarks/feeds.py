@@ -27,7 +27,7 @@ from benchmarks import stack
 #: Instruments whose newest tick in the hash is looked at, and how often: no latency is told finer than that.
 PROBES, PROBE_SECONDS = 20, 0.005
 SAMPLE_SECONDS = 5.0
-#: After the last tick was sent.
+#: Signs of life are given each second.
 SETTLE_SECONDS = 3.0
 FIRST_TOKEN = 100_000
 
@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace, home: Path, port: int, running: ExitSta
     latencies, sizes = observe(account, options, watched, began + options.seconds + 1)
     sent = said(sender.stdout)
     cpu = {name: stack.cpu_seconds(each) - before[name] for name, each in watched.items()}
-    time.sleep(SETTLE_SECONDS)
+    stack.until(lambda: is_through(account), "The end of what was on its way")
     report(account, options, sent, latencies, cpu, sizes)
     print((home / "feed.log").read_text()[-2000:], file=sys.stderr)
 
@@ -183,6 +183,15 @@ def observe(
     return latencies, sizes
 
 
+def is_through(account: Any) -> bool:
+    """Whether nothing came any more for a while."""
+    from brokers.feeds.ticks import store
+
+    before = store().lives([account])[account.pk].ticks
+    time.sleep(SETTLE_SECONDS)
+    return store().lives([account])[account.pk].ticks == before
+
+
 def report(
     account: Any,
     options: argparse.Namespace,
@@ -208,8 +217,8 @@ def report(
     print(f"came      {life.ticks:>10,}  decoded and mapped by the feed; {life.heard:,} instruments ticked")
     print(f"written   {written:>10,}  in streams")
     print(f"dropped   {life.dropped:>10,}  too fast for their streams")
-    spread = statistics.quantiles(latencies, n=100)
-    print(f"latency   p50 {spread[49]:.1f} ms, p99 {spread[98]:.1f} ms, at most {max(latencies):.0f} ms to the hash")
+    spread = statistics.quantiles(latencies, n=100) if len(latencies) > 1 else [0.0] * 99
+    print(f"latency   p50 {spread[49]:.1f} ms, p99 {spread[98]:.1f} ms, at most {max(latencies, default=0):.0f} ms to the hash")
     for name, spent in cpu.items():
         print(f"{name:8}  {100 * spent / seconds:.0f} % of a core, {1e6 * spent / offered:.1f} us a tick")
     for name in cpu:

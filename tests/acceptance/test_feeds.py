@@ -30,8 +30,9 @@ broker.subscribe_live_feed(["SBIN", "TCS", "INFY", "NIFTY"], "NSE", subscriber="
 """
 QUOTE = f"""
 from brokers.factory import BrokerFactory
-quote = BrokerFactory.get_broker("{BROKER}").get_quote("RELIANCE", "NSE")
-print(quote.last_price)
+broker = BrokerFactory.get_broker("{BROKER}")
+depth, quote = broker.get_depth("RELIANCE", "NSE"), broker.get_quote("RELIANCE", "NSE")
+print(len(depth.bids), len(depth.asks), quote.last_price)
 """
 
 
@@ -64,7 +65,7 @@ def until_ticks(client: redis.Redis, *, seconds: float = 60.0) -> str:
 def is_whole(client: redis.Redis) -> bool:
     """Whether the feed is up and each of its instruments has ticked since it began."""
     life: Any = client.hgetall(LIFE)
-    return life.get("state") == "up" and life.get("heard") == life.get("instruments") == "5"
+    return bool(life.get("state") == "up" and life.get("heard") == life.get("instruments") == "5")
 
 
 def keeper(stack: Stack) -> psutil.Process:
@@ -77,14 +78,14 @@ def face(stack: Stack, path: str, **body: Any) -> Any:
     return stack.control(list(specs()).index(BROKER), "POST", path, body)
 
 
-def test_a_quote_is_served_from_ticks_without_a_call(stack: Stack, client: redis.Redis) -> None:
+def test_a_quote_and_depth_are_served_from_ticks_without_a_call(stack: Stack, client: redis.Redis) -> None:
     until_ticks(client)
     face(stack, "price", exchange="NSE", symbol="RELIANCE", price="1234.50")
     wait_for(
         lambda: "1234.5" in str(client.hget(f"mcube:ticks:{ACCOUNT}", "NSE:RELIANCE")), "the pinned price as a tick"
     )
     before = client.zcard(f"mcube:calls:{{{ACCOUNT}}}:log")
-    assert stack.manage("shell", "-c", QUOTE).strip().endswith("1234.5")
+    assert stack.manage("shell", "-c", QUOTE).strip().endswith("5 5 1234.5")
     # The count of calls is of the last seconds, so it can only have become less.
     assert client.zcard(f"mcube:calls:{{{ACCOUNT}}}:log") <= before
 
