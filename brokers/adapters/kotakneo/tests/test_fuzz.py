@@ -100,7 +100,7 @@ def spoiled(draw: st.DrawFn, name: str) -> Any:
         if isinstance(holder, dict) and draw(st.booleans()):
             holder.pop(key)
         elif not isinstance(holder[key], dict) or isinstance(holder, dict):
-            holder[key] = draw(ODD)
+            holder[key] = deepcopy(draw(ODD))  # one of it, or it may end up inside of itself
     return reply
 
 
