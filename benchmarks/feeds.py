@@ -218,7 +218,9 @@ def report(
     print(f"written   {written:>10,}  in streams")
     print(f"dropped   {life.dropped:>10,}  too fast for their streams")
     spread = statistics.quantiles(latencies, n=100) if len(latencies) > 1 else [0.0] * 99
-    print(f"latency   p50 {spread[49]:.1f} ms, p99 {spread[98]:.1f} ms, at most {max(latencies, default=0):.0f} ms to the hash")
+    print(
+        f"latency   p50 {spread[49]:.1f} ms, p99 {spread[98]:.1f} ms, at most {max(latencies, default=0):.0f} ms to the hash"
+    )
     for name, spent in cpu.items():
         print(f"{name:8}  {100 * spent / seconds:.0f} % of a core, {1e6 * spent / offered:.1f} us a tick")
     for name in cpu:
