@@ -209,7 +209,7 @@ def report(
     with redis.Redis.from_url(settings.REDIS_URL) as client, client.pipeline(transaction=False) as batch:
         for number in range(options.instruments):
             batch.xlen(f"mcube:ticks:{account}:NSE:S{number:05d}")
-        written = sum(batch.execute())
+        written, kept = sum(batch.execute()), client.info("persistence")
     seconds = sent["ended"] - sent["began"]
     offered = sent["sent"]
     print(f"{account}, {options.instruments:,} instruments, {options.rate:,.0f} ticks/s for {options.seconds:.0f} s")
@@ -221,6 +221,7 @@ def report(
     print(
         f"latency   p50 {spread[49]:.1f} ms, p99 {spread[98]:.1f} ms, at most {max(latencies, default=0):.0f} ms to the hash"
     )
+    print(f"file      {kept['aof_current_size'] / 1e6:,.0f} MB of Valkey's, which keeps ticks as it keeps all else")
     for name, spent in cpu.items():
         print(f"{name:8}  {100 * spent / seconds:.0f} % of a core, {1e6 * spent / offered:.1f} us a tick")
     for name in cpu:
