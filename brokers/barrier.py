@@ -250,7 +250,7 @@ def _calendar(gateway: BrokerGateway, now: datetime) -> Check:
     if missing:
         return _red(
             "calendar",
-            f"The calendar of {', '.join(missing)} does not cover today; enter its special days in the admin.",
+            f"The calendar of {', '.join(missing)} does not cover today; enter the year's list of holidays in the admin.",
         )
     return _green("calendar", "The calendar covers today.")
 

@@ -71,6 +71,7 @@ def describe(seen: Overview) -> dict[str, Any]:
             {"exchange": exchange, "text": phase.replace("_", " ").lower(), "colour": PHASE_COLOURS.get(phase, "")}
             for exchange, phase in seen.phases.items()
         ],
+        "unknown_days": seen.unknown_days,
         "accounts": [_account(view, seen) for view in seen.accounts],
         "orders": [
             {

@@ -82,6 +82,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
             ("Instrument masters", "download", "brokers.instrumentmaster"),
             ("Trading hours", "schedule", "brokers.sessionrule"),
             ("Special days", "event", "brokers.specialday"),
+            ("Holiday lists", "event_busy", "brokers.holidaylist"),
         ),
     ),
     (

@@ -71,6 +71,8 @@ class Overview:
     #: The market's time.
     now: datetime
     phases: Mapping[Exchange, MarketPhase]
+    #: A sentence for each exchange that counts as closed since nothing is known of today.
+    unknown_days: Sequence[str]
     accounts: Sequence[AccountView]
     #: Intents of today by state.
     orders: Mapping[str, int]
@@ -97,6 +99,9 @@ def take(clock: Clock | None = None) -> Overview:
         live_trading=settings.LIVE_TRADING,
         now=now,
         phases={exchange: calendar.phase(exchange, now) for exchange in Exchange},
+        unknown_days=[
+            calendar.why_closed(each, now) for each in Exchange if not calendar.is_known(each, trading_day(now))
+        ],
         accounts=_accounts(plans, lives),
         orders=dict(
             OrderIntent.objects.filter(trading_day=trading_day(now))

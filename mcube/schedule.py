@@ -135,6 +135,13 @@ TABLE = (
         description="Loads a master of today that is still missing, e.g. after a late start.",
     ),
     Entry(
+        name="end of the calendar",
+        task="tasks.housekeeping.watch_calendar",
+        every=3600,
+        expires=3000,
+        description="In live mode: tells people while the known trading days end within a month.",
+    ),
+    Entry(
         name="old accesses",
         task="tasks.housekeeping.forget_accesses",
         every=3600,

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.conf import settings
 
-from brokers import snapshot_retention
+from brokers import calendar_alerts, snapshot_retention
 from brokers.clock import SystemClock, configured_clock
+from brokers.domain.enums import Mode
 from credentials import retention
 from mcube.access import retention as logins
 from mcube.celery import app
@@ -37,3 +38,10 @@ def thin_snapshots(**_: Any) -> None:
     )
     if gone:
         log.info("old snapshots were thinned", extra={"rows": gone})
+
+
+@app.task(name="tasks.housekeeping.watch_calendar", base=BaseTask, expires=3000)
+def watch_calendar(**_: Any) -> None:
+    """In live mode: tell people that the calendar ends soon. The simulated exchange keeps no holidays."""
+    if settings.MODE is Mode.LIVE:
+        calendar_alerts.tell(configured_clock())

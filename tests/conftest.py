@@ -12,7 +12,7 @@ from django.apps import apps
 from django.db import connection
 from django.db.models.signals import post_migrate
 
-from brokers import calendar_seed, sessions, shared_reads
+from brokers import calendar, calendar_seed, sessions, shared_reads
 from brokers import limits as calls
 from brokers.risk import limits, quotes
 
@@ -31,8 +31,9 @@ def logins_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered() -> Iterator[None]:
-    """Let no test be judged by the quotes, reads and limits of the one before, which live a second and more."""
+    """Let no test be judged by the quotes, reads, limits and days of the one before, which live a second and more."""
     yield
+    calendar.forget()
     limits.forget()
     calls.forget()
     board = quotes.board()
@@ -47,9 +48,9 @@ def _nothing_remembered() -> Iterator[None]:
 
 
 def _seed_calendar(**_: Any) -> None:
-    from brokers.models import SessionRule, SpecialDay
+    from brokers.models import HolidayList, SessionRule, SpecialDay
 
-    calendar_seed.seed(SessionRule, SpecialDay)
+    calendar_seed.seed(SessionRule, SpecialDay, HolidayList)
 
 
 @pytest.fixture(scope="session")

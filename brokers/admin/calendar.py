@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date, timedelta
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from unfold.widgets import UnfoldAdminSelectWidget
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from brokers.admin.base import ModelAdmin, vocabulary
+from brokers.calendar import Window, clash, ordinary_day
 from brokers.domain.enums import Exchange, MarketPhase
-from brokers.models import SessionRule, SpecialDay
+from brokers.models import HolidayList, SessionRule, SpecialDay
+
+#: What a rule or a special session can say; an exchange is closed when nothing else is said.
+PHASES = [phase.value for phase in MarketPhase if phase is not MarketPhase.CLOSED]
 
 
-def _choice(members: type[Exchange] | type[MarketPhase]) -> forms.ChoiceField:
-    return forms.ChoiceField(choices=[(m.value, m.value) for m in members], widget=UnfoldAdminSelectWidget)
+def _choice(values: list[str], *, required: bool = True) -> forms.ChoiceField:
+    choices = [(value, value) for value in values]
+    if not required:
+        choices = [("", "---------"), *choices]
+    return forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget, required=required)
+
+
+def _exchange() -> forms.ChoiceField:
+    return _choice([exchange.value for exchange in Exchange])
+
+
+def _refuse_clash(windows: list[Window], day: date) -> None:
+    """:raises ValidationError: two phases would be at the same time for the same shares."""
+    if found := clash(windows):
+        first, second = (f"{each.phase} {each.start:%H:%M} to {each.end:%H:%M}" for each in found)
+        raise forms.ValidationError(
+            f"On {day:%d %b %Y} {first} and {second} would be at the same time; change one of them first."
+        )
 
 
 class SessionRuleForm(forms.ModelForm):  # type: ignore[type-arg]
-    exchange = _choice(Exchange)
-    phase = _choice(MarketPhase)
+    exchange = _exchange()
+    phase = _choice(PHASES)
 
     class Meta:
         model = SessionRule
         fields = "__all__"  # noqa: DJ007 -- every column is a person's to write
 
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if self.errors:
+            return values
+        others = SessionRule.objects.filter(exchange=values["exchange"]).exclude(pk=self.instance.pk)
+        rules = [*others, SessionRule(**values)]
+        # The phases change on no other days than these.
+        days = {rule.valid_from for rule in rules}
+        days |= {rule.valid_until + timedelta(days=1) for rule in rules if rule.valid_until}
+        for day in sorted(day for day in days if day >= values["valid_from"]):
+            _refuse_clash(ordinary_day(rules, day), day)
+        return values
+
 
 class SpecialDayForm(forms.ModelForm):  # type: ignore[type-arg]
-    exchange = _choice(Exchange)
+    exchange = _exchange()
+    phase = _choice(PHASES, required=False)
 
     class Meta:
         model = SpecialDay
@@ -35,12 +72,87 @@ class SpecialDayForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        start, end = values.get("start_time"), values.get("end_time")
-        if values.get("kind") == SpecialDay.Kind.HOLIDAY and (start or end):
-            raise forms.ValidationError("A holiday has no hours; leave both times empty.")
-        if values.get("kind") == SpecialDay.Kind.SESSION and not (start and end and start < end):
-            raise forms.ValidationError("Special hours need a start and a later end, in IST.")
+        start, end, phase = values.get("start_time"), values.get("end_time"), values.get("phase")
+        if values.get("kind") == SpecialDay.Kind.HOLIDAY and (start or end or phase or values.get("share_class")):
+            raise forms.ValidationError("A holiday has no hours; leave phase, share class and both times empty.")
+        if values.get("kind") == SpecialDay.Kind.SESSION:
+            if not (start and end and start < end):
+                raise forms.ValidationError("Special hours need a start and a later end, in IST.")
+            if not phase:
+                raise forms.ValidationError("Special hours need a phase, e.g. CONTINUOUS.")
+            self._refuse_clash(values)
         return values
+
+    def _refuse_clash(self, values: dict[str, Any]) -> None:
+        if self.errors:
+            return
+        same_day = SpecialDay.objects.filter(exchange=values["exchange"], date=values["date"], kind="SESSION")
+        sessions = [*same_day.exclude(pk=self.instance.pk), SpecialDay(**values)]
+        windows = [
+            Window(MarketPhase(each.phase), each.share_class, each.start_time, each.end_time)
+            for each in sessions
+            if each.start_time and each.end_time
+        ]
+        _refuse_clash(windows, values["date"])
+
+
+class HolidayListForm(forms.ModelForm):  # type: ignore[type-arg]
+    exchange = _exchange()
+    days = forms.CharField(
+        widget=UnfoldAdminTextareaWidget,
+        required=False,
+        help_text="One holiday a line: the day, then its name, e.g. 2027-01-26 Republic Day. Days that are there already "
+        "stay as they are; sessions on a holiday are added under Special days.",
+    )
+
+    class Meta:
+        model = HolidayList
+        fields = ("exchange", "year", "source", "days")
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        year = values.get("year")
+        days = dict(_days_in(values.get("days") or ""))
+        if wrong := sorted(day for day in days if day.year != year):
+            raise forms.ValidationError(f"{wrong[0]} is not a day of {year}.")
+        known = SpecialDay.objects.filter(exchange=values.get("exchange"), date__year=year or 0, kind="HOLIDAY")
+        if not days and not known.exists():
+            raise forms.ValidationError("No holiday of that year is there; write the exchange's whole list.")
+        values["days"] = days
+        return values
+
+
+def _days_in(text: str) -> Iterator[tuple[date, str]]:
+    """:raises ValidationError: a line that does not begin with a day."""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        day, _, name = line.partition(" ")
+        try:
+            yield date.fromisoformat(day), name.strip()[:200]
+        except ValueError as error:
+            raise forms.ValidationError(
+                f"{line[:80]!r} does not begin with a day; write e.g. 2027-01-26 Republic Day."
+            ) from error
+
+
+@admin.register(HolidayList)
+class HolidayListAdmin(ModelAdmin):
+    """A year counts as known while its list is here."""
+
+    form = HolidayListForm
+    list_display = ("exchange", "year", "source")
+    list_filter = (vocabulary("exchange", Exchange),)
+    ordering = ("-year", "exchange")
+
+    def save_model(self, request: HttpRequest, obj: HolidayList, form: Any, change: bool) -> None:
+        """The list and its days together; the admin's request is one transaction."""
+        super().save_model(request, obj, form, change)
+        for day, name in form.cleaned_data["days"].items():
+            SpecialDay.objects.get_or_create(
+                exchange=obj.exchange,
+                date=day,
+                kind=SpecialDay.Kind.HOLIDAY,
+                defaults={"note": name, "source": obj.source},
+            )
 
 
 @admin.register(SessionRule)
@@ -54,8 +166,8 @@ class SessionRuleAdmin(ModelAdmin):
 @admin.register(SpecialDay)
 class SpecialDayAdmin(ModelAdmin):
     form = SpecialDayForm
-    list_display = ("date", "exchange", "kind", "start_time", "end_time", "note", "source")
+    list_display = ("date", "exchange", "kind", "phase", "start_time", "end_time", "note", "source")
     list_filter = (vocabulary("exchange", Exchange), "kind")
     search_fields = ("note", "source")
     date_hierarchy = "date"
-    ordering = ("-date", "exchange")
+    ordering = ("-date", "exchange", "start_time")

@@ -2,7 +2,7 @@
 
 from brokers.models.accounts import BrokerAccount, SessionState
 from brokers.models.alerts import Alert, AlertChannel, AlertDelivery, Severity
-from brokers.models.calendar import SessionRule, SpecialDay
+from brokers.models.calendar import HolidayList, SessionRule, SpecialDay
 from brokers.models.days import DayRecord
 from brokers.models.feeds import FeedSubscription
 from brokers.models.gtt import GttBook, GttOrder
@@ -51,6 +51,7 @@ __all__ = [
     "GttOrder",
     "HoldingLine",
     "HoldingSnapshot",
+    "HolidayList",
     "HumanDecision",
     "InstrumentEdition",
     "InstrumentListing",

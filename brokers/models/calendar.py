@@ -37,10 +37,30 @@ class SessionRule(models.Model):
         return f"{self.exchange} {self.phase} from {self.valid_from}"
 
 
-class SpecialDay(models.Model):
-    """A holiday, or a session on other hours or another day than the rules'.
+class HolidayList(models.Model):
+    """That all holidays of one exchange and year are entered.
 
-    On a day that has both rows the session counts: the exchange opens for it alone.
+    Without it every day of the year is unknown, whatever holidays are there, and an unknown day is closed.
+    """
+
+    exchange = models.CharField(max_length=8)
+    year = models.PositiveSmallIntegerField()
+    source = models.CharField(max_length=300)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["exchange", "year"], name="one_holiday_list_per_exchange_and_year")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange} {self.year}"
+
+
+class SpecialDay(models.Model):
+    """A holiday, or one phase of a day with other hours than the rules', e.g. a session on a Sunday.
+
+    A day with sessions has these alone, also where it is a holiday. One phase may come twice a day, as when
+    an exchange trades from its second site for an hour.
     """
 
     class Kind(models.TextChoices):
@@ -50,7 +70,11 @@ class SpecialDay(models.Model):
     exchange = models.CharField(max_length=8)
     date = models.DateField()
     kind = models.CharField(max_length=8, choices=Kind)
-    #: IST; null on a holiday.
+    #: Empty on a holiday.
+    phase = models.CharField(max_length=16, blank=True)
+    #: Empty when the phase is the same for everything the exchange trades.
+    share_class = models.CharField(max_length=8, choices=SessionRule.ShareClass, blank=True)
+    #: IST, the end is the first moment after it; null on a holiday.
     start_time = models.TimeField(null=True, blank=True)
     end_time = models.TimeField(null=True, blank=True)
     note = models.CharField(max_length=200, blank=True)
@@ -58,8 +82,22 @@ class SpecialDay(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["exchange", "date", "kind"], name="one_special_day_per_exchange_date_kind")
+            models.UniqueConstraint(
+                fields=["exchange", "date"],
+                condition=models.Q(kind="HOLIDAY"),
+                name="one_holiday_per_exchange_and_date",
+            ),
+            models.UniqueConstraint(
+                fields=["exchange", "date", "phase", "share_class", "start_time"],
+                condition=models.Q(kind="SESSION"),
+                name="one_special_phase_per_date_class_and_start",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind="HOLIDAY", phase="", share_class="", start_time=None, end_time=None)
+                | (models.Q(kind="SESSION", start_time__lt=models.F("end_time")) & ~models.Q(phase="")),
+                name="a_holiday_has_no_hours_and_a_session_has",
+            ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.exchange} {self.date} {self.kind}"
+        return f"{self.exchange} {self.date} {self.phase or self.kind}"

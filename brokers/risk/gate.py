@@ -14,7 +14,9 @@ from decimal import Decimal
 from django.conf import settings
 from django.db import Error
 
+from brokers import instruments
 from brokers.alerts import raise_alert
+from brokers.calendar import ShareClass
 from brokers.domain.enums import Exchange, Mode
 from brokers.domain.errors import MarketClosed, NotSent, OrderDenied
 from brokers.domain.gtt import GttCancel
@@ -48,8 +50,8 @@ def check_now(intent: OrderIntent, gateway: BrokerGateway) -> None:
         return
     if not intent.account.is_active:
         raise OrderDenied(f"Account {intent.account} is paused; resume it in the admin. Cancels still go.")
-    if intent.kind in PLACING_KINDS and not gateway.calendar.is_open(Exchange(intent.exchange)):
-        raise MarketClosed(gateway.calendar.why_closed(Exchange(intent.exchange)))
+    if intent.kind in PLACING_KINDS:
+        _check_market(intent, gateway)
 
 
 def check_order(intent: OrderIntent, operation: Operation, gateway: BrokerGateway) -> Clearance:
@@ -139,6 +141,20 @@ def note_refusal(intent: OrderIntent, error: OrderDenied, now: datetime) -> None
             account=intent.account,
             intent=intent,
         )
+
+
+def _check_market(intent: OrderIntent, gateway: BrokerGateway) -> None:
+    exchange, calendar = Exchange(intent.exchange), gateway.calendar
+    is_open = {each: calendar.is_open(exchange, share_class=each) for each in ShareClass}
+    # Only while shares with derivatives are in the closing auction it matters which kind this one is.
+    share_class = _share_class(intent) if len(set(is_open.values())) > 1 else ShareClass.OTHER
+    if not is_open[share_class]:
+        raise MarketClosed(calendar.why_closed(exchange, share_class=share_class))
+
+
+def _share_class(intent: OrderIntent) -> ShareClass:
+    """Options on any exchange make a share one of those whose closing price an auction finds."""
+    return ShareClass.DERIVATIVES if instruments.lookup().expiries(intent.symbol) else ShareClass.OTHER
 
 
 def _take_token(intent: OrderIntent, applying: limits.Limits, now: datetime) -> datetime:

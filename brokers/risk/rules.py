@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from brokers.clock import trading_day
+from brokers.calendar import MarketCalendar
+from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side, TimeInForce
-from brokers.domain.errors import OrderDenied, UnsupportedFeature
+from brokers.domain.errors import MarketClosed, OrderDenied, UnsupportedFeature
 from brokers.domain.inputs import parse_or_deny
 from brokers.domain.instruments import Instrument
 from brokers.interfaces import AdapterSpec
@@ -29,14 +30,12 @@ def check_order(spec: AdapterSpec, instrument: Instrument, content: dict[str, An
     ``today`` is the market's IST date: lots, ticks and freeze quantities of another day are not used.
 
     :raises OrderDenied: a sentence with the value that is wrong.
+    :raises MarketClosed: the instruments are of an earlier day, since today is none on which the exchange trades.
     """
     order_type = OrderType(content["order_type"])
     capabilities = spec.capabilities
     if instrument.master_day != today:
-        raise OrderDenied(
-            f"The instruments are of {instrument.master_day:%d %b %Y} and today is {today:%d %b %Y}; "
-            "refresh the instruments and try again."
-        )
+        raise _of_another_day(instrument, today)
     if instrument.kind is InstrumentKind.INDEX:
         raise OrderDenied(f"{instrument.symbol} is an index and cannot be traded; name one of its futures or options.")
     if instrument.exchange not in capabilities.exchanges:
@@ -64,6 +63,17 @@ def check_lifetime(not_after: datetime, now: datetime) -> None:
             f"not_after {not_after.isoformat()} is on a later day than today, {trading_day(now):%d %b %Y} in India; "
             "record the order on the day on which it is to be sent."
         )
+
+
+def _of_another_day(instrument: Instrument, today: date) -> OrderDenied:
+    """Nobody publishes or loads masters on a day without trading; then loading them again would not help."""
+    calendar = MarketCalendar(configured_clock())
+    if not calendar.is_trading_day(instrument.exchange, today):
+        return MarketClosed(calendar.why_closed(instrument.exchange))
+    return OrderDenied(
+        f"The instruments are of {instrument.master_day:%d %b %Y} and today is {today:%d %b %Y}; "
+        "refresh the instruments and try again."
+    )
 
 
 def _check_prices(instrument: Instrument, order_type: OrderType, content: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from brokers import budgets
+from brokers import budgets, calendar_alerts
 from brokers.calendar import MarketCalendar
 from brokers.clock import IST, configured_clock, trading_day
 from brokers.discovery import specs
@@ -18,8 +18,6 @@ from brokers.models import BrokerAccount, InstrumentMaster, SessionState
 from credentials import store
 from mcube.diagnosis import Finding, fail, ok, warn
 
-#: Days of the calendar that must be known ahead.
-CALENDAR_DAYS = 30
 #: A session that ends sooner is worth a word.
 SOON = timedelta(minutes=30)
 
@@ -138,14 +136,12 @@ def calendar() -> Iterator[Finding]:
     clock = configured_clock()
     known = MarketCalendar(clock)
     today = trading_day(clock.now())
-    remedy = (
-        "Enter the exchange's holidays of the coming year under Special days in the admin; unknown days are closed."
-    )
+    remedy = "Enter the exchange's list of holidays of the coming year in the admin; unknown days are closed."
     for exchange in Exchange:
         until = known.known_until(exchange)
         if until is None or until < today:
-            yield fail("calendar", f"{exchange}: today is not known, so the exchange counts as closed", remedy)
-        elif (until - today).days < CALENDAR_DAYS:
+            yield fail("calendar", f"today is not known: {known.why_closed(exchange)}", remedy)
+        elif (until - today).days < calendar_alerts.DAYS_AHEAD:
             yield warn("calendar", f"{exchange}: known until {until}", remedy)
         else:
             yield ok("calendar", f"{exchange}: known until {until}, now {known.phase(exchange).lower()}")

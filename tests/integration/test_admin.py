@@ -26,7 +26,6 @@ from brokers.models import (
     OrderIntent,
     Scope,
     SessionState,
-    SpecialDay,
 )
 from brokers.risk import switches
 from tests.integration import admin_rows
@@ -52,7 +51,7 @@ READ_ONLY = [
     "instrumentrecord",
     "instrumentmaster",
 ]
-LISTS = ["brokeraccount", "snapshotcadence", *READ_ONLY, "sessionrule", "specialday"]
+LISTS = ["brokeraccount", "snapshotcadence", *READ_ONLY, "sessionrule", "specialday", "holidaylist"]
 
 
 @pytest.fixture(autouse=True)
@@ -158,14 +157,6 @@ def test_an_account_can_be_paused_but_not_deleted_nor_renamed(admin_client: Clie
     assert not BrokerAccount.objects.get().is_active
     admin_client.post(list_url("brokeraccount"), {"action": "resume", "_selected_action": [owner.pk]})
     assert BrokerAccount.objects.get().is_active
-
-
-def test_a_special_day_is_a_persons_to_write(admin_client: Client) -> None:
-    form = {"exchange": "NFO", "date": "2026-12-31", "kind": "HOLIDAY", "note": "", "source": "circular 1"}
-    answer = admin_client.post(reverse("admin:brokers_specialday_add"), {**form, "start_time": "09:15"})
-    assert "A holiday has no hours" in answer.content.decode()
-    assert admin_client.post(reverse("admin:brokers_specialday_add"), form).status_code == 302
-    assert SpecialDay.objects.filter(date="2026-12-31", exchange="NFO").exists()
 
 
 def test_the_page_of_an_order_tells_its_whole_story_in_order(admin_client: Client) -> None:

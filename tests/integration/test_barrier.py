@@ -32,6 +32,7 @@ from brokers.models import (
     Alert,
     BrokerAccount,
     BrokerOrder,
+    HolidayList,
     InstrumentMaster,
     KillSwitch,
     MarginSnapshot,
@@ -40,7 +41,6 @@ from brokers.models import (
     RiskChange,
     Scope,
     SessionState,
-    SpecialDay,
     StartupBarrier,
 )
 from brokers.risk import switches
@@ -363,8 +363,8 @@ def test_instruments_of_another_day_are_red(desk: LiveDesk) -> None:
 
 
 def test_a_calendar_that_ended_is_red(desk: LiveDesk) -> None:
-    SpecialDay.objects.filter(date__year=2026).delete()
-    assert "special days" in desk.red()["calendar"]
+    HolidayList.objects.filter(year=2026).delete()
+    assert "list of holidays" in desk.red()["calendar"]
 
 
 def test_a_book_that_cannot_be_read_is_red(desk: LiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:

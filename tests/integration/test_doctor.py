@@ -21,12 +21,12 @@ from brokers.discovery import specs
 from brokers.domain.enums import Exchange, Mode
 from brokers.models import (
     BrokerAccount,
+    HolidayList,
     InstrumentMaster,
     KillSwitch,
     Scope,
     SessionState,
     Severity,
-    SpecialDay,
     StartupBarrier,
 )
 from brokers.risk import switches
@@ -201,8 +201,9 @@ def test_a_calendar_that_ends_soon_is_told_in_time(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_unknown_calendar_counts_as_closed() -> None:
-    SpecialDay.objects.all().delete()
+    HolidayList.objects.all().delete()
     assert set(levels(trading.calendar)) == {Level.FAIL}
+    assert "the holidays of 2026 are not known" in said(trading.calendar)
 
 
 def test_orders_in_doubt_are_named_with_what_is_to_be_done() -> None:

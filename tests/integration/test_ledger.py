@@ -19,6 +19,7 @@ from brokers.domain.enums import OrderStatus, Side
 from brokers.domain.errors import (
     IdempotencyConflict,
     InvalidSymbol,
+    MarketClosed,
     NotSent,
     OrderDenied,
     OrderOutcomeUnknown,
@@ -603,6 +604,17 @@ def test_the_database_refuses_a_second_live_attempt(desk: Desk) -> None:
 
 
 def test_yesterday_s_instruments_serve_no_order(desk: Desk) -> None:
-    desk.pass_time(24 * 3600)
-    with pytest.raises(OrderDenied, match=r"The instruments are of 23 Nov 2026 and today is 24 Nov 2026"):
+    desk.pass_time(48 * 3600)
+    with pytest.raises(OrderDenied, match=r"The instruments are of 23 Nov 2026 and today is 25 Nov 2026; refresh"):
         desk.record()
+
+
+def test_on_a_holiday_it_is_the_holiday_that_refuses_and_not_the_age_of_the_instruments(desk: Desk) -> None:
+    desk.pass_time(24 * 3600)
+    with pytest.raises(MarketClosed) as denied:
+        desk.record()
+    sentence = str(denied.value)
+    assert sentence.startswith("NFO is closed at Tue 24 Nov 2026")
+    assert sentence.endswith("(holiday: Guru Nanak Jayanti); it opens on Wed 25 Nov 2026 at 09:15 IST.")
+    assert "refresh" not in sentence
+    assert not OrderIntent.objects.exists()

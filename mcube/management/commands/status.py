@@ -44,6 +44,8 @@ class Command(BaseCommand):
         console = Console(file=cast(IO[str], self.stdout), highlight=False)
         phases = ", ".join(f"{exchange} {phase.lower()}" for exchange, phase in seen.phases.items())
         console.print(f"[bold]{seen.mode.upper()}[/]  {seen.now.astimezone(IST):%a %d %b %Y %H:%M:%S} IST  {phases}")
+        for sentence in seen.unknown_days:
+            console.print(f"[red]{sentence}[/]", soft_wrap=True)
         console.print(_accounts(seen))
         for view in seen.accounts:
             for failure in sorted({view.margin_failure, view.positions_failure} - {""}):
@@ -129,6 +131,7 @@ def _data(seen: Overview, workers: Workers) -> dict[str, Any]:
         "live_trading": seen.live_trading,
         "now": seen.now.isoformat(),
         "phases": dict(seen.phases),
+        "unknown_days": list(seen.unknown_days),
         "accounts": [_account_data(view) for view in seen.accounts],
         "orders_today": dict(seen.orders),
         "unknown": [
