@@ -42,6 +42,9 @@ T = TypeVar("T")
 #: How long a caller waits for its turn or for another process's login. Tasks do not wait: they come again.
 PATIENCE_SECONDS = 20.0
 READ_SECONDS = 10.0
+#: How long a read of many answers waits for its next call, in a task too: given up half-way it would begin anew and use
+#: the same calls again. A window of a second gives one back within this; one of a minute does not.
+PACE_SECONDS = 2.0
 _patience: ContextVar[float] = ContextVar("patience_seconds", default=PATIENCE_SECONDS)
 
 
@@ -153,7 +156,7 @@ class BrokerGateway(GatewayReads, GatewayGtts):
 
         :raises RateLimited: the account's calls are used up for now.
         """
-        self._patiently(lambda: self._limiter.require_room(self.account, calls=calls))
+        self._patiently(lambda: self._limiter.require_room(self.account, calls=calls), seconds=_patience.get())
 
     # Mutations, for the ledger alone
 
@@ -319,22 +322,25 @@ class BrokerGateway(GatewayReads, GatewayGtts):
 
     def _make(self, operation: Callable[[BrokerAdapter], T], *, urgent: bool, total_seconds: float) -> T:
         self._take_budget(urgent=urgent)
-        further = self._count_further(urgent=urgent)
+        further = self._count_further(urgent=urgent, total_seconds=total_seconds)
         with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=further) as trace:
             value = operation(self._adapter)
         trace.raise_interruption()
         return value
 
-    def _count_further(self, *, urgent: bool) -> Callable[[], None]:
+    def _count_further(self, *, urgent: bool, total_seconds: float) -> Callable[[], None]:
         """What counts the second and every later request of one read, e.g. one for each exchange's book.
 
-        It does not wait, since the read's deadline runs.
+        A short read does not wait here, since its deadline runs; a long one goes at the pace that the limits allow.
         """
-        requests = count()
+        requests, ends = count(), self.clock.monotonic() + total_seconds
+        patience = max(_patience.get(), PACE_SECONDS) if total_seconds > READ_SECONDS else 0.0
 
         def before_first_byte() -> None:
             if next(requests):
-                self._acquire(urgent=urgent)
+                self._patiently(
+                    lambda: self._acquire(urgent=urgent), seconds=min(patience, ends - self.clock.monotonic())
+                )
 
         return before_first_byte
 
@@ -342,11 +348,11 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         self._limiter.count(self.account, self.clock.now(), urgent=urgent)
 
     def _take_budget(self, *, urgent: bool) -> None:
-        self._patiently(lambda: self._acquire(urgent=urgent))
+        self._patiently(lambda: self._acquire(urgent=urgent), seconds=_patience.get())
 
-    def _patiently(self, ask: Callable[[], None]) -> None:
-        """Ask again while the calls are used up and the caller may wait."""
-        deadline = self.clock.monotonic() + _patience.get()
+    def _patiently(self, ask: Callable[[], None], *, seconds: float) -> None:
+        """Ask again while the calls are used up, for so long."""
+        deadline = self.clock.monotonic() + seconds
         while True:
             try:
                 return ask()
