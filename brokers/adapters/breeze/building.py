@@ -160,8 +160,9 @@ def margin_legs(requests: Sequence[OrderRequest]) -> dict[Exchange, list[dict[st
         instrument = request.instrument
         if not instrument.exchange.is_derivative or instrument.expiry is None:
             raise UnsupportedFeature(
-                f"Breeze calculates margins of derivatives only, and {instrument.symbol} is traded at "
-                f"{instrument.exchange}; ask without it."
+                f"Breeze calculates margins of derivatives only, and {instrument.symbol} is a share at "
+                f"{instrument.exchange}: none of its calls states what an order in shares blocks. Hold price times "
+                "quantity and charges against the funds, and ask for the others without it."
             )
         named = quote(instrument)
         legs.setdefault(instrument.exchange, []).append(
