@@ -109,6 +109,14 @@ class MarketCalendar:
             return None
         return _utc(day, min(window.start for window in windows)), _utc(day, max(window.end for window in windows))
 
+    def trading(self, exchange: Exchange | str, day: date, *, share_class: str) -> list[tuple[datetime, datetime]]:
+        """Start and end of each stretch in which a class of shares trades continuously on an IST day, in order.
+
+        Derivatives are of every class.
+        """
+        windows = [each for each in self._continuous(parse(Exchange, exchange), day) if _is_for(each, share_class)]
+        return sorted((_utc(day, window.start), _utc(day, window.end)) for window in windows)
+
     def next_open(self, exchange: Exchange | str, after: datetime) -> datetime | None:
         """The first start of continuous trading later than ``after``; None when none is known."""
         name, day = parse(Exchange, exchange), trading_day(after)

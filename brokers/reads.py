@@ -173,7 +173,15 @@ class GatewayReads(BrokerInterface):
             exchange=instrument.exchange.value,
             interval=length,
             candles=tuple(found),
-            gaps=gaps_in(found, length, first, end, calendar=self.calendar, exchange=instrument.exchange),
+            gaps=gaps_in(
+                found,
+                length,
+                first,
+                end,
+                calendar=self.calendar,
+                exchange=instrument.exchange,
+                share_class=instruments.lookup().share_class(instrument.underlying),
+            ),
             as_of=self.clock.now(),
         )
 

@@ -15,7 +15,7 @@ from redis.exceptions import LockError
 from brokers import instruments, sessions
 from brokers.adapter_interface import BrokerAdapter
 from brokers.alerts import close_alert, raise_alert
-from brokers.calendar import MarketCalendar
+from brokers.calendar import MarketCalendar, ShareClass
 from brokers.clock import trading_day
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.domain.instruments import Instrument
@@ -168,7 +168,9 @@ class FeedKeeper:
         return f"no tick came for {silent:.0f} s while the market is open"
 
     def _should_tick(self) -> bool:
-        return any(self._calendar.is_open(exchange) for exchange in {exchange for exchange, _ in self._carried})
+        """In the closing auction of the others nothing says which shares still trade."""
+        exchanges = {exchange for exchange, _ in self._carried}
+        return any(self._calendar.is_open(each, share_class=ShareClass.DERIVATIVES) for each in exchanges)
 
     def _pause(self, now: float, *, refused: bool) -> None:
         if self._intake.is_up and now - self._began >= STEADY_SECONDS:

@@ -20,7 +20,7 @@ from brokers.instruments import searching
 from brokers.instruments.names import Names
 from brokers.instruments.names import read as read_names
 from brokers.instruments.symbols import MAIN_SERIES, OTHER_SERIES, plain
-from brokers.models import InstrumentEdition, InstrumentListing, InstrumentRecord
+from brokers.models import InstrumentEdition, InstrumentListing, InstrumentRecord, SessionRule
 
 K = TypeVar("K")
 
@@ -114,6 +114,13 @@ class InstrumentStore:
         if book is None or not text.isprintable():
             return []
         return searching.expiries(book.edition_id, text, exchange, book.day)
+
+    def share_class(self, symbol: str) -> SessionRule.ShareClass:
+        """Which of a cash market's two endings of the day a share or an index has.
+
+        The closing auction is for shares that have derivatives at any exchange; indices are made of those.
+        """
+        return SessionRule.ShareClass.DERIVATIVES if self.expiries(symbol) else SessionRule.ShareClass.OTHER
 
     def forget(self) -> None:
         """Ask for the current edition anew at the next question."""

@@ -147,14 +147,11 @@ def _check_market(intent: OrderIntent, gateway: BrokerGateway) -> None:
     exchange, calendar = Exchange(intent.exchange), gateway.calendar
     is_open = {each: calendar.is_open(exchange, share_class=each) for each in ShareClass}
     # Only while shares with derivatives are in the closing auction it matters which kind this one is.
-    share_class = _share_class(intent) if len(set(is_open.values())) > 1 else ShareClass.OTHER
+    share_class = (
+        instruments.lookup().share_class(intent.symbol) if len(set(is_open.values())) > 1 else ShareClass.OTHER
+    )
     if not is_open[share_class]:
         raise MarketClosed(calendar.why_closed(exchange, share_class=share_class))
-
-
-def _share_class(intent: OrderIntent) -> ShareClass:
-    """Options on any exchange make a share one of those whose closing price an auction finds."""
-    return ShareClass.DERIVATIVES if instruments.lookup().expiries(intent.symbol) else ShareClass.OTHER
 
 
 def _take_token(intent: OrderIntent, applying: limits.Limits, now: datetime) -> datetime:

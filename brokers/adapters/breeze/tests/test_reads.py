@@ -263,7 +263,10 @@ def test_a_basket_over_two_exchanges_is_two_calls() -> None:
 
 
 def test_the_margin_of_a_share_cannot_be_asked() -> None:
-    with breeze() as (adapter, stub), pytest.raises(UnsupportedFeature, match="ITC is a share at NSE: none of its calls states"):
+    with (
+        breeze() as (adapter, stub),
+        pytest.raises(UnsupportedFeature, match="ITC is a share at NSE: none of its calls states"),
+    ):
         adapter.fetch_margin_required([REQUEST, replace(REQUEST, instrument=SHARE)])
     assert stub.seen == []
 
