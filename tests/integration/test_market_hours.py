@@ -60,7 +60,7 @@ def account(request: pytest.FixtureRequest) -> Iterator[BrokerAccount]:
 
 def start_the_day(account: BrokerAccount) -> None:
     """A session and instruments of today."""
-    adapter: Any = BrokerFactory.get_broker(account.broker)._adapter  # type: ignore[attr-defined]
+    adapter: Any = BrokerFactory.get_broker(account.broker)._adapter
     grant = replace(adapter.open_session(), expires_at=configured_clock().now() + timedelta(hours=8))
     used = CredentialStore.objects.get(service=account.broker).updated_at
     store.save_session(account.broker, account.name, grant, login_used_at=used)
@@ -194,7 +194,7 @@ class Still:
 def test_people_are_told_a_month_before_the_calendar_ends_and_again_when_it_has() -> None:
     clock = Still(datetime(2026, 12, 1, 10, 0, tzinfo=IST))
 
-    def told() -> list[str]:
+    def told() -> list[int]:
         calendar_alerts.tell(clock)
         return list(Alert.objects.filter(kind="calendar_ends", acknowledged_at=None).values_list("severity", flat=True))
 
