@@ -99,6 +99,9 @@ _MUHURAT_2026 = (
     "provisional: NSE/CMTR/71775 names the day alone; the hours are the usual ones in openalgo's list of August 2026"
 )
 
+#: What somebody has still to hold against the exchange's circular.
+_UNVERIFIED = frozenset({_AUGUST_BFO, _DECEMBER, _MUHURAT_2026})
+
 #: (exchanges, day, phase, start, end, note, source)
 _SESSIONS: tuple[tuple[tuple[str, ...], str, str, time, time, str, str], ...] = (
     (CASH, "2025-02-01", "PRE_OPEN", time(9, 0), time(9, 8), "Union budget, a Saturday", _BUDGET_2025),
@@ -120,7 +123,13 @@ def rules() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for exchange in exchanges:
             yield (
                 {"exchange": exchange, "phase": phase, "share_class": share_class, "valid_from": valid_from},
-                {"start_time": start, "end_time": end, "valid_until": valid_until, "source": source},
+                {
+                    "start_time": start,
+                    "end_time": end,
+                    "valid_until": valid_until,
+                    "source": source,
+                    "is_verified": source not in _UNVERIFIED,
+                },
             )
 
 
@@ -139,7 +148,13 @@ def special_days() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for exchange in exchanges:
             yield (
                 {"exchange": exchange, "date": date.fromisoformat(day), "kind": "SESSION", "phase": phase},
-                {"start_time": start, "end_time": end, "note": note, "source": source},
+                {
+                    "start_time": start,
+                    "end_time": end,
+                    "note": note,
+                    "source": source,
+                    "is_verified": source not in _UNVERIFIED,
+                },
             )
 
 

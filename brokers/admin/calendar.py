@@ -158,16 +158,26 @@ class HolidayListAdmin(ModelAdmin):
 @admin.register(SessionRule)
 class SessionRuleAdmin(ModelAdmin):
     form = SessionRuleForm
-    list_display = ("exchange", "phase", "share_class", "start_time", "end_time", "valid_from", "valid_until", "source")
-    list_filter = (vocabulary("exchange", Exchange), vocabulary("phase", MarketPhase))
+    list_display = (
+        "exchange",
+        "phase",
+        "share_class",
+        "start_time",
+        "end_time",
+        "valid_from",
+        "valid_until",
+        "is_verified",
+        "source",
+    )
+    list_filter = (vocabulary("exchange", Exchange), vocabulary("phase", MarketPhase), "is_verified")
     ordering = ("exchange", "-valid_from", "start_time")
 
 
 @admin.register(SpecialDay)
 class SpecialDayAdmin(ModelAdmin):
     form = SpecialDayForm
-    list_display = ("date", "exchange", "kind", "phase", "start_time", "end_time", "note", "source")
-    list_filter = (vocabulary("exchange", Exchange), "kind")
+    list_display = ("date", "exchange", "kind", "phase", "start_time", "end_time", "note", "is_verified", "source")
+    list_filter = (vocabulary("exchange", Exchange), "kind", "is_verified")
     search_fields = ("note", "source")
     date_hierarchy = "date"
     ordering = ("-date", "exchange", "start_time")

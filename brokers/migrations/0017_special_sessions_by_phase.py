@@ -10,6 +10,15 @@ def name_phases(apps, schema_editor):
     days.filter(kind="HOLIDAY").update(start_time=None, end_time=None)
 
 
+def mark_unverified(apps, schema_editor):
+    """Until now the words of the source said so."""
+    for model in ("SessionRule", "SpecialDay"):
+        rows = apps.get_model("brokers", model).objects
+        rows.filter(models.Q(source__contains="verify") | models.Q(source__startswith="provisional")).update(
+            is_verified=False
+        )
+
+
 def add(apps, schema_editor):
     seed(*(apps.get_model("brokers", name) for name in ("SessionRule", "SpecialDay", "HolidayList")))
 
@@ -50,6 +59,17 @@ class Migration(migrations.Migration):
             ),
             preserve_default=False,
         ),
+        migrations.AddField(
+            model_name="sessionrule",
+            name="is_verified",
+            field=models.BooleanField(default=True, verbose_name="verified"),
+        ),
+        migrations.AddField(
+            model_name="specialday",
+            name="is_verified",
+            field=models.BooleanField(default=True, verbose_name="verified"),
+        ),
+        migrations.RunPython(mark_unverified, migrations.RunPython.noop, elidable=False),
         migrations.RunPython(name_phases, migrations.RunPython.noop, elidable=False),
         migrations.AddConstraint(
             model_name="specialday",

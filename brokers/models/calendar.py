@@ -24,6 +24,8 @@ class SessionRule(models.Model):
     #: Last day, inclusive; null while it holds.
     valid_until = models.DateField(null=True, blank=True)
     source = models.CharField(max_length=300)
+    #: Held against the exchange's own circular or a faithful account of it; without, doctor asks for it.
+    is_verified = models.BooleanField("verified", default=True)
 
     class Meta:
         constraints = [
@@ -79,6 +81,7 @@ class SpecialDay(models.Model):
     end_time = models.TimeField(null=True, blank=True)
     note = models.CharField(max_length=200, blank=True)
     source = models.CharField(max_length=300)
+    is_verified = models.BooleanField("verified", default=True)
 
     class Meta:
         constraints = [

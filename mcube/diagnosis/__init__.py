@@ -120,6 +120,7 @@ def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
         ("live feeds", feeds.live_feeds),
         ("instruments", trading.instruments),
         ("calendar", trading.calendar),
+        ("calendar", trading.unverified_hours),
         ("clock drift", safety.clock_drift),
         ("start-up barrier", safety.start_up_barrier),
         ("kill switch", safety.kill_switches),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from django.conf import settings
 
@@ -14,7 +15,7 @@ from brokers.discovery import specs
 from brokers.domain.enums import Exchange, Mode
 from brokers.domain.errors import CredentialsNotFound
 from brokers.domain.redaction import scrub
-from brokers.models import BrokerAccount, InstrumentMaster, SessionState
+from brokers.models import BrokerAccount, InstrumentMaster, SessionRule, SessionState, SpecialDay
 from credentials import store
 from mcube.diagnosis import Finding, fail, ok, warn
 
@@ -145,3 +146,25 @@ def calendar() -> Iterator[Finding]:
             yield warn("calendar", f"{exchange}: known until {until}", remedy)
         else:
             yield ok("calendar", f"{exchange}: known until {until}, now {known.phase(exchange).lower()}")
+
+
+def unverified_hours() -> Iterator[Finding]:
+    """Hours and days of now and the coming month that nobody has held against the exchange's circular."""
+    today = trading_day(configured_clock().now())
+    soon = today + timedelta(days=calendar_alerts.DAYS_AHEAD)
+    rules = SessionRule.objects.filter(is_verified=False, valid_from__lte=soon).exclude(valid_until__lt=today)
+    days = SpecialDay.objects.filter(is_verified=False, date__gte=today, date__lte=soon)
+    remedy = (
+        "Hold it against the exchange's circular, correct it under Market in the admin, and tick that it is verified."
+    )
+    ordered = rules.order_by("valid_from", "source", "exchange", "phase", "share_class")
+    for (start, source), of_one in groupby(ordered, key=lambda rule: (rule.valid_from, rule.source)):
+        told = ", ".join(_hours_of(rule) for rule in of_one)
+        yield warn("calendar", f"not verified from {start}: {told} ({source})", remedy)
+    for day in days.order_by("date", "exchange", "start_time"):
+        yield warn("calendar", f"not verified: {day} ({day.source})", remedy)
+
+
+def _hours_of(rule: SessionRule) -> str:
+    what = f"{rule.phase} of {rule.get_share_class_display()}" if rule.share_class else rule.phase
+    return f"{rule.exchange} {what} {rule.start_time:%H:%M} to {rule.end_time:%H:%M}"

@@ -25,8 +25,10 @@ from brokers.models import (
     InstrumentMaster,
     KillSwitch,
     Scope,
+    SessionRule,
     SessionState,
     Severity,
+    SpecialDay,
     StartupBarrier,
 )
 from brokers.risk import switches
@@ -204,6 +206,19 @@ def test_an_unknown_calendar_counts_as_closed() -> None:
     HolidayList.objects.all().delete()
     assert set(levels(trading.calendar)) == {Level.FAIL}
     assert "the holidays of 2026 are not known" in said(trading.calendar)
+
+
+def test_hours_that_rest_on_one_source_are_told_until_somebody_has_verified_them() -> None:
+    told = said(trading.unverified_hours)
+    assert set(levels(trading.unverified_hours)) == {Level.WARN}
+    assert "BFO CONTINUOUS 09:15 to 15:40" in told
+    assert "not verified from 2026-12-07: BFO CONTINUOUS 09:15 to 15:45, BSE CLOSING_AUCTION of shares that" in told
+    SessionRule.objects.update(is_verified=True)
+    assert levels(trading.unverified_hours) == []
+    SpecialDay.objects.create(
+        exchange="NSE", date=NOON.date() + timedelta(days=9), kind="HOLIDAY", source="a rumour", is_verified=False
+    )
+    assert "not verified: NSE 2026-11-29 HOLIDAY (a rumour)" in said(trading.unverified_hours)
 
 
 def test_orders_in_doubt_are_named_with_what_is_to_be_done() -> None:

@@ -286,6 +286,8 @@ def test_every_seeded_row_names_its_source(market: MarketCalendar) -> None:
     assert "provisional" in SpecialDay.objects.get(exchange="NSE", date=date(2026, 11, 8)).source
     for rule in SessionRule.objects.filter(valid_from=calendar_seed.DECEMBER):
         assert "verify" in rule.source
+        assert not rule.is_verified
+    assert set(SpecialDay.objects.filter(is_verified=False).values_list("date", flat=True)) == {date(2026, 11, 8)}
 
 
 @pytest.fixture(scope="module")
