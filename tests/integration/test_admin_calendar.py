@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
 from brokers.calendar import MarketCalendar
-from brokers.clock import configured_clock
-from brokers.models import SpecialDay
+from brokers.clock import IST, configured_clock
+from brokers.models import HolidayList, SpecialDay
 from mcube.access.groups import permissions_of
 
 pytestmark = pytest.mark.django_db
@@ -89,3 +91,16 @@ def test_the_calendar_is_the_administrators_to_write_and_everybodys_to_see(
     client.force_login(person)
     assert client.get(reverse(f"admin:brokers_{model}_changelist")).status_code == 200
     assert client.get(reverse(f"admin:brokers_{model}_add")).status_code == (200 if may else 403)
+
+
+def test_a_day_that_is_not_known_is_said_on_the_first_page_and_by_status(admin_client: Client, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # nobody listens there
+    configured_clock().set(datetime(2026, 11, 23, 11, 0, tzinfo=IST))  # type: ignore[union-attr]
+    sentence = "NSE is closed at Mon 23 Nov 2026 11:00 IST (the holidays of 2026 are not known"
+    assert sentence not in admin_client.get(reverse("admin:index")).content.decode()
+    HolidayList.objects.filter(exchange="NSE", year=2026).delete()
+    assert sentence in admin_client.get(reverse("admin:index")).content.decode()
+    told = StringIO()
+    call_command("status", stdout=told)
+    assert sentence in told.getvalue()
+    assert "NFO is closed" not in told.getvalue()
