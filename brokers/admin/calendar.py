@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
+from brokers import holiday_lists
 from brokers.admin.base import ModelAdmin, vocabulary
 from brokers.calendar import Window, clash, ordinary_day
 from brokers.domain.enums import Exchange, MarketPhase
@@ -111,27 +111,14 @@ class HolidayListForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        year = values.get("year")
-        days = dict(_days_in(values.get("days") or ""))
-        if wrong := sorted(day for day in days if day.year != year):
-            raise forms.ValidationError(f"{wrong[0]} is not a day of {year}.")
-        known = SpecialDay.objects.filter(exchange=values.get("exchange"), date__year=year or 0, kind="HOLIDAY")
-        if not days and not known.exists():
-            raise forms.ValidationError("No holiday of that year is there; write the exchange's whole list.")
-        values["days"] = days
-        return values
-
-
-def _days_in(text: str) -> Iterator[tuple[date, str]]:
-    """:raises ValidationError: a line that does not begin with a day."""
-    for line in filter(None, map(str.strip, text.splitlines())):
-        day, _, name = line.partition(" ")
+        if self.errors:
+            return values
         try:
-            yield date.fromisoformat(day), name.strip()[:200]
+            values["days"] = holiday_lists.days_in(values["days"], values["year"])
+            holiday_lists.check(values["exchange"], values["year"], values["days"])
         except ValueError as error:
-            raise forms.ValidationError(
-                f"{line[:80]!r} does not begin with a day; write e.g. 2027-01-26 Republic Day."
-            ) from error
+            raise forms.ValidationError(str(error)) from error
+        return values
 
 
 @admin.register(HolidayList)
@@ -146,13 +133,7 @@ class HolidayListAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: HolidayList, form: Any, change: bool) -> None:
         """The list and its days together; the admin's request is one transaction."""
         super().save_model(request, obj, form, change)
-        for day, name in form.cleaned_data["days"].items():
-            SpecialDay.objects.get_or_create(
-                exchange=obj.exchange,
-                date=day,
-                kind=SpecialDay.Kind.HOLIDAY,
-                defaults={"note": name, "source": obj.source},
-            )
+        holiday_lists.enter(obj.exchange, obj.year, form.cleaned_data["days"], obj.source)
 
 
 @admin.register(SessionRule)

@@ -137,7 +137,7 @@ def calendar() -> Iterator[Finding]:
     clock = configured_clock()
     known = MarketCalendar(clock)
     today = trading_day(clock.now())
-    remedy = "Enter the exchange's list of holidays of the coming year in the admin; unknown days are closed."
+    remedy = "Enter the coming year's holidays, in the admin or with `manage.py holidays`; unknown days are closed."
     for exchange in Exchange:
         until = known.known_until(exchange)
         if until is None or until < today:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
 from brokers.calendar import MarketCalendar
 from brokers.clock import IST, configured_clock
+from brokers.domain.enums import Exchange
 from brokers.models import HolidayList, SpecialDay
 from mcube.access.groups import permissions_of
 
@@ -104,3 +105,18 @@ def test_a_day_that_is_not_known_is_said_on_the_first_page_and_by_status(admin_c
     call_command("status", stdout=told)
     assert sentence in told.getvalue()
     assert "NFO is closed" not in told.getvalue()
+
+
+def test_a_year_is_entered_for_all_exchanges_by_a_command() -> None:
+    market, told = MarketCalendar(configured_clock()), StringIO()
+    with pytest.raises(CommandError, match="is not a day of 2028"):
+        call_command("holidays", "2028", "--source", "circular 3", file=StringIO("2027-01-26 Republic Day"))
+    with pytest.raises(CommandError, match="whole list"):
+        call_command("holidays", "2027", "--source", "circular 3", file=StringIO(""))
+    assert not market.is_known("BFO", date(2027, 1, 4))
+    call_command(
+        "holidays", "2027", "--source", "circular 3", file=StringIO("2027-01-26 R\n2027-03-22 Holi"), stdout=told
+    )
+    assert told.getvalue().splitlines() == [f"{each}: 2027 is known, 2 holidays added." for each in Exchange]
+    assert all(market.is_trading_day(each, date(2027, 1, 4)) for each in Exchange)
+    assert not any(market.is_trading_day(each, date(2027, 1, 26)) for each in Exchange)
