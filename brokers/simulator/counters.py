@@ -24,6 +24,7 @@ class Tally:
     in_second: int = 0
     max_in_second: int = 0
     max_in_minute: int = 0
+    max_in_day: int = 0
     recent: deque[float] = field(default_factory=deque, repr=False)
 
     def add(self, at: float, day: date) -> None:
@@ -31,6 +32,7 @@ class Tally:
         self.total += 1
         self.today = self.today + 1 if day == self.day else 1
         self.day = day
+        self.max_in_day = max(self.max_in_day, self.today)
         self.in_second = self.in_second + 1 if int(at) == self.second else 1
         self.second = int(at)
         self.max_in_second = max(self.max_in_second, self.in_second)
@@ -45,6 +47,7 @@ class Tally:
             "today": self.today,
             "max_in_second": self.max_in_second,
             "max_in_minute": self.max_in_minute,
+            "max_in_day": self.max_in_day,
         }
 
 

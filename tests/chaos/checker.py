@@ -420,7 +420,7 @@ def _calls(evidence: Evidence) -> Iterator[Finding]:
     for broker, accounts in evidence.counters.items():
         limits = evidence.plan["limits"][broker]
         for user_id, counted in accounts.items():
-            for name in ("max_in_second", "max_in_minute", "today"):
+            for name in ("max_in_second", "max_in_minute", "max_in_day"):
                 limit, most = limits.get(name), counted["calls"][name]
                 if limit is not None and most > limit:
                     sentence = f"{most} calls by {name.replace('_', ' ')}; the broker takes {limit}."

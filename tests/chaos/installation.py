@@ -66,6 +66,9 @@ class Installation(Stack):
             wait_for(lambda queue=queue: self.consumes(queue), f"the worker of {queue}", seconds=READY_SECONDS)  # type: ignore[misc]
         self.keep("beat", processes.beat())
 
+    def _check_limits(self) -> None:
+        """The checker tells of them, with everything else."""
+
     def consumes(self, queue: str) -> bool:
         """Whether the worker of a queue has forked its processes; it logs nothing that says so at this level."""
         with suppress(psutil.NoSuchProcess):

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.labels import AFTER_THE_LAST_GATE
+from tests.support import call_limits
 
 #: The file of a run's folder that says from and until which number wishes are asked for; its age is that of the storm.
 WISHES = "wishes.json"
 BROKERS = ("breeze", "kotakneo")
 #: What a broker's published limits are, for the checker.
-LIMITS: dict[str, dict[str, int]] = {
-    "breeze": {"orders_per_second": 10, "max_in_minute": 100, "today": 5000},
-    "kotakneo": {"orders_per_second": 10, "max_in_second": 10},
+LIMITS = {
+    broker: {"orders_per_second": call_limits.ORDERS["max_in_second"], **call_limits.CALLS[broker]}
+    for broker in BROKERS
 }
 #: Promised from the first readable book on, beyond the visibility bound where that must pass first. No scale shortens it:
 #: in it lie beat's cadence, the queue, readings that die and two busy cores.

@@ -62,7 +62,7 @@ class World:
         self.decisions: list[Row] = []
         self.machine: list[Row] = []
         self.counters: dict[str, dict[str, Row]] = {
-            "b": {"U1": {"calls": {"max_in_second": 3, "max_in_minute": 40, "today": 90}}}
+            "b": {"U1": {"calls": {"max_in_second": 3, "max_in_minute": 40, "max_in_day": 90}}}
         }
 
     def new_intent(self, pk: int, key: str, **changes: Any) -> Row:

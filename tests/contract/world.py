@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +24,7 @@ import pytest
 from brokers.adapter_interface import AdapterContext, BrokerAdapter, MasterProblem, MasterRow, SessionGrant
 from brokers.clock import IST, SimulatedClock
 from brokers.domain.capabilities import Operation
-from brokers.domain.enums import Exchange, InstrumentKind, OptionRight, OrderType, Product, Side
+from brokers.domain.enums import Exchange, InstrumentKind, OptionRight, OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import InvalidSymbol, PersonNeeded
 from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderAck, OrderChange, OrderRequest
@@ -31,7 +32,9 @@ from brokers.interfaces import AdapterSpec
 from brokers.simulator.accounts import SimulatedAccount
 from brokers.simulator.contracts import Contract
 from brokers.simulator.instruments import synthetic
-from brokers.wire import Wire, WireTrace
+from brokers.wire import WireTrace
+from tests.support import call_limits
+from tests.support.call_limits import Pace, PacedWire
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: A Monday in session.
@@ -65,12 +68,17 @@ class Simulator:
         self.urls = json.loads(line)["urls"]
 
     def stop(self) -> None:
-        self._client.close()
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(10)
-            assert self._process.stdout is not None
-            self._process.stdout.close()
+        """:raises AssertionError: an account made more calls than its broker allows."""
+        try:
+            for broker in self.urls:
+                call_limits.check(broker, self.ask(broker, "GET", "counters").json())
+        finally:
+            self._client.close()
+            if self._process is not None:
+                self._process.terminate()
+                self._process.wait(10)
+                assert self._process.stdout is not None
+                self._process.stdout.close()
 
     def ask(self, broker: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> httpx.Response:
         """One call of a control endpoint."""
@@ -109,6 +117,11 @@ class Catalogue:
             if each.symbol == symbol and exchange in (None, each.exchange):
                 return each
         raise InvalidSymbol(f"There is no {symbol}.")
+
+    def traded_on(self, exchange: Exchange) -> Instrument:
+        """A share of that exchange, or one of its futures."""
+        kind = InstrumentKind.FUTURE if exchange.is_derivative else InstrumentKind.EQUITY
+        return next(each for each in self._by_key.values() if (each.exchange, each.kind) == (exchange, kind))
 
     def nearest(
         self,
@@ -184,6 +197,11 @@ class Trader:
         return SimulatedClock(self.simulator.home / "simulated-clock.json")
 
     @cached_property
+    def pace(self) -> Pace:
+        """Of all adapters of the account, by the tightest of its limits."""
+        return Pace(*self.spec.capabilities.call_limits[0])
+
+    @cached_property
     def adapter(self) -> BrokerAdapter:
         """The account's adapter, logged in."""
         made, grant = self.log_in()
@@ -194,7 +212,8 @@ class Trader:
         """An adapter without a session. ``at`` sends every call, also to an address of the session, elsewhere."""
         url = at or self.url
         module, _, name = self.spec.adapter.partition(":")
-        wire = Wire(
+        wire = PacedWire(
+            self.pace,
             clock=self.clock,
             allowed_hosts=frozenset({LOOPBACK}),
             routes=dict.fromkeys([*self.spec.hosts, *([LOOPBACK] if at else [])], url),
@@ -338,6 +357,12 @@ class Trader:
     def kill_session(self) -> None:
         self.simulator.ask(self.spec.name, "POST", "sessions/kill", {"account": self.account.user_id})
 
+    def calls(self) -> int:
+        """How many calls of this account the broker has counted."""
+        counted = self.simulator.ask(self.spec.name, "GET", "counters").json()
+        calls: int = counted[self.account.user_id]["calls"]["total"] if self.account.user_id in counted else 0
+        return calls
+
     def truth(self) -> list[dict[str, Any]]:
         """What really happened to this account's orders, oldest first."""
         lines = self.simulator.ask(self.spec.name, "GET", "truth").text.splitlines()
@@ -349,6 +374,14 @@ class Trader:
         return Counter(str(line["event"]) for line in self.truth())
 
 
+#: Where the truth log, like an order, has each of its words.
+PLACE_OF: dict[type[StrEnum], str] = {
+    Exchange: "exchange",
+    OrderType: "order_type",
+    Product: "product",
+    TimeInForce: "time_in_force",
+}
+WORDS = [word for kind in PLACE_OF for word in kind]
 #: The event of the truth log that shows that a mutation took effect.
 EVENT_OF = {"place": "accepted", "modify": "modified", "cancel": "cancelled"}
 

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 import psutil
 import redis
 
+from brokers.discovery import specs
 from mcube import processes
+from tests.support import call_limits
 from tests.support.environment import USED
 from tests.support.processes import CHECKOUT, Child, Valkey, clean_environment, free_port, wait_for
 
@@ -123,6 +125,22 @@ class Stack:
         return child
 
     def stop(self) -> None:
+        """End every process.
+
+        :raises AssertionError: an account made more calls than its broker allows.
+        """
+        try:
+            self._check_limits()
+        finally:
+            self._end_processes()
+
+    def _check_limits(self) -> None:
+        simulators = self.children.get("simulators")
+        if simulators is not None and simulators.is_running() and not self._unlimited:
+            for face, broker in enumerate(specs()):
+                call_limits.check(broker, self.control(face, "GET", "counters"))
+
+    def _end_processes(self) -> None:
         if self._strategy is not None:
             self._strategy.kill()
             self._strategy.wait()

@@ -42,7 +42,13 @@ def test_the_third_order_of_a_second_is_over_the_limit_and_reads_are_not() -> No
     assert call(counters) == ""
     wall.at += 1
     assert call(counters, is_order=True) == ""
-    assert counters.summary("b")["U1"]["orders"] == {"total": 4, "today": 4, "max_in_second": 3, "max_in_minute": 4}
+    assert counters.summary("b")["U1"]["orders"] == {
+        "total": 4,
+        "today": 4,
+        "max_in_second": 3,
+        "max_in_minute": 4,
+        "max_in_day": 4,
+    }
 
 
 def test_the_minute_rolls_and_the_day_is_the_markets() -> None:
@@ -54,7 +60,13 @@ def test_the_minute_rolls_and_the_day_is_the_markets() -> None:
     assert [call(counters) for _ in range(3)] == ["", "", "day"]
 
     assert call(counters, day=date(2026, 11, 24)) == ""
-    assert counters.summary("b")["U1"]["calls"] == {"total": 10, "today": 1, "max_in_second": 6, "max_in_minute": 6}
+    assert counters.summary("b")["U1"]["calls"] == {
+        "total": 10,
+        "today": 1,
+        "max_in_second": 6,
+        "max_in_minute": 6,
+        "max_in_day": 9,
+    }
 
 
 def test_a_fault_hits_its_endpoint_account_and_number_of_calls_only() -> None:
