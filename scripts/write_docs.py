@@ -6,9 +6,12 @@ if one is not current.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,17 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
 from brokers.discovery import specs  # noqa: E402
-from brokers.domain.capabilities import Capabilities, Operation  # noqa: E402
+from brokers.domain.capabilities import KINDS, Capabilities, Operation  # noqa: E402
 from brokers.domain.invariants import Invariant  # noqa: E402
 from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
+from brokers.interfaces import AdapterSpec  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
 
 NOTE = "<!-- Made by scripts/write_docs.py from the code; `make docs` writes it anew. -->"
+#: Which tests showed which capability of which broker; kept by pytest --write-proofs.
+PROOFS = "docs/evidence/capabilities.json"
+#: The folders of tests that must each show a capability, or that it is refused.
+SUITES = {"tests/contract/": "the contract suite", "tests/acceptance/": "a task"}
 
 
 def settings_page() -> str:
@@ -48,23 +56,48 @@ def settings_page() -> str:
 
 
 def capabilities_page() -> str:
-    """What each broker can do, side by side."""
+    """What each broker can do, side by side, and whether that was shown."""
+    proofs = json.loads((CHECKOUT / PROOFS).read_text())
     brokers = [spec.verbose_name for spec in specs().values()]
-    operations = [
-        (operation.words, *(_shown(operation in spec.capabilities.operations) for spec in specs().values()))
-        for operation in Operation
+    tables = [
+        _table(
+            (_kind_words(kind), *brokers),
+            [(_member_words(member), *(_cell(spec, member, proofs) for spec in specs().values())) for member in kind],
+        )
+        for kind in KINDS
     ]
-    rows = [
+    facts = [
         (name.replace("_", " "), *(_shown(getattr(spec.capabilities, name)) for spec in specs().values()))
         for name in (field.name for field in fields(Capabilities))
-        if name != "operations"
+        if name not in KINDS.values()
     ]
     return _page(
         "What the brokers can do",
-        "From each adapter's `SPEC`. Asking for what a broker cannot do raises `UnsupportedFeature` before anything is sent.\n"
-        "`tests/contract` shows each yes through the real SDK.\n\n" + _table(("Operation", *brokers), operations),
-        _table(("Capability", *brokers), rows),
+        "What each adapter's `SPEC` says, held against tests that passed, which are named in\n"
+        f"[{Path(PROOFS).name}](evidence/{Path(PROOFS).name}). A yes or a no without more was shown twice: by the contract suite, through\n"
+        "the broker's own SDK over loopback, and by a task that a worker ran. Whoever asks for what a broker does not offer\n"
+        "gets `UnsupportedFeature` before anything is sent. A market order is taken, and sent as a protected limit order.\n\n"
+        + "\n\n".join(tables)
+        + "\n\nFigures and properties, from the same `SPEC`:",
+        _table(("Property", *brokers), facts),
     )
+
+
+def _kind_words(kind: type[StrEnum]) -> str:
+    """``Order type``"""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
+
+
+def _member_words(member: StrEnum) -> str:
+    return member.words if isinstance(member, Operation) else member.value
+
+
+def _cell(spec: AdapterSpec, member: StrEnum, proofs: Mapping[str, Any]) -> str:
+    """Yes or no, and by whom it was not shown."""
+    said = _shown(spec.capabilities.offers(member))
+    tests = proofs.get(spec.name, {}).get(type(member).__name__, {}).get(member.name, {}).get(said, [])
+    missing = [name for folder, name in SUITES.items() if not any(test.startswith(folder) for test in tests)]
+    return f"{said}, not shown by {' or '.join(missing)}" if missing else said
 
 
 def order_states_page() -> str:

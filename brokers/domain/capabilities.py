@@ -1,5 +1,6 @@
 """What a broker can do, said before it is asked."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -52,6 +53,16 @@ BASIC_OPERATIONS = frozenset(
 )
 
 
+#: What a broker offers all, some or none of, and the field of :class:`Capabilities` that says which.
+KINDS: Mapping[type[StrEnum], str] = {
+    Operation: "operations",
+    Exchange: "exchanges",
+    OrderType: "order_types",
+    Product: "products",
+    TimeInForce: "times_in_force",
+}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Capabilities:
     exchanges: frozenset[Exchange]
@@ -82,9 +93,13 @@ class Capabilities:
     #: The instrument master is published: it needs no session.
     has_public_master: bool = False
 
+    def offers(self, member: StrEnum) -> bool:
+        """Whether an operation, exchange, order type, product or time in force is offered."""
+        return member in getattr(self, KINDS[type(member)])
+
     def require(self, operation: Operation, who: str) -> None:
         """:raises UnsupportedFeature: the broker of ``who`` does not offer the operation."""
-        if operation not in self.operations:
+        if not self.offers(operation):
             raise UnsupportedFeature(
                 f"The broker of {who} offers no {operation.words}; docs/capabilities.md says what it offers."
             )

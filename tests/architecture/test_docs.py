@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from brokers.domain.capabilities import Operation
 from mcube.environment import CHECKOUT
 from tests.architecture.sources import tracked_files
+from tests.support import proofs
 
 PAGES = [path for path in tracked_files() if path.suffix == ".md"]
+#: Nothing asks for these yet, at any broker.
+NOT_ASKED = {Operation.GTT_SINGLE, Operation.GTT_THREE_LEG}
 LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 
@@ -21,6 +25,23 @@ def test_the_generated_pages_are_current() -> None:
         [sys.executable, "scripts/write_docs.py", "--check"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+def test_every_capability_was_shown_or_its_refusal() -> None:
+    page = (CHECKOUT / "docs" / "capabilities.md").read_text()
+    assert {line.split("|")[1].strip() for line in page.splitlines() if "not shown" in line} == {
+        operation.words for operation in NOT_ASKED
+    }
+
+
+def test_what_showed_a_capability_is_a_test_that_is_there() -> None:
+    gone = [
+        proof.test
+        for proof in proofs.kept()
+        if not (CHECKOUT / proof.file).exists()
+        or f"def {proof.test.partition('::')[2]}(" not in (CHECKOUT / proof.file).read_text()
+    ]
+    assert not gone, "Run the files with --write-proofs, then make docs."
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

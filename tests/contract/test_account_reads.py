@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
+
 from brokers.clock import trading_day
 from brokers.domain.capabilities import Operation
 from brokers.domain.enums import OrderStatus, OrderType, Product, Side
@@ -26,6 +28,7 @@ def carry(trader: Trader, instrument: Instrument, quantity: int, price: Decimal,
     )
 
 
+@pytest.mark.proves(Operation.HOLDINGS)
 def test_holdings_are_what_was_delivered(trader: Trader) -> None:
     trader.needs(Operation.HOLDINGS)
     carry(trader, trader.share, 10, Decimal(1350), Product.CNC)
@@ -46,6 +49,7 @@ def test_derivatives_are_no_holdings(trader: Trader) -> None:
     assert trader.adapter.fetch_holdings() == []
 
 
+@pytest.mark.proves(Operation.DEMAT_HOLDINGS)
 def test_demat_holdings_are_without_a_cost(trader: Trader) -> None:
     trader.needs(Operation.DEMAT_HOLDINGS)
     carry(trader, trader.share, 10, Decimal(1350), Product.CNC)
@@ -55,6 +59,7 @@ def test_demat_holdings_are_without_a_cost(trader: Trader) -> None:
     assert (holding.average_price, holding.pnl) == (None, None)
 
 
+@pytest.mark.proves(Operation.SEGMENT_MARGINS)
 def test_what_an_order_blocks_is_blocked_in_a_segment(trader: Trader) -> None:
     trader.needs(Operation.SEGMENT_MARGINS)
     before = {each.segment: each for each in trader.adapter.fetch_segment_margins()}
@@ -67,6 +72,7 @@ def test_what_an_order_blocks_is_blocked_in_a_segment(trader: Trader) -> None:
     assert before[changed].available - after[changed].available == request.limit_price * request.quantity
 
 
+@pytest.mark.proves(Operation.MARGIN_REQUIRED)
 def test_a_planned_order_states_its_margin(trader: Trader) -> None:
     trader.needs(Operation.MARGIN_REQUIRED)
     request = trader.order()
@@ -84,6 +90,7 @@ def test_asking_for_a_margin_sends_no_order(trader: Trader) -> None:
     assert trader.adapter.fetch_orders() == []
 
 
+@pytest.mark.proves(Operation.MARGIN_REQUIRED)
 def test_a_basket_states_whether_its_margin_is_netted(trader: Trader) -> None:
     trader.needs(Operation.MARGIN_REQUIRED)
     short = trader.order(side=Side.SELL, limit_price=trader.highest(trader.option))
@@ -94,6 +101,7 @@ def test_a_basket_states_whether_its_margin_is_netted(trader: Trader) -> None:
     assert basket.is_netted or basket.required == sum(alone)
 
 
+@pytest.mark.proves(Operation.ORDER_HISTORY)
 def test_the_history_of_an_order_ends_with_its_present_state(trader: Trader) -> None:
     trader.needs(Operation.ORDER_HISTORY)
     lot = trader.option.lot_size or 0
@@ -108,6 +116,7 @@ def test_the_history_of_an_order_ends_with_its_present_state(trader: Trader) -> 
     assert not any(event.status.is_terminal for event in history[:-1])
 
 
+@pytest.mark.proves(Operation.ORDERS_BETWEEN)
 def test_orders_of_past_days_include_those_of_today(trader: Trader) -> None:
     trader.needs(Operation.ORDERS_BETWEEN)
     share = trader.order(
@@ -130,6 +139,7 @@ def test_days_without_orders_or_trades_have_none(trader: Trader) -> None:
         assert trader.adapter.fetch_trades_between(*past) == []
 
 
+@pytest.mark.proves(Operation.TRADES_BETWEEN)
 def test_trades_of_past_days_add_up_to_what_was_executed(trader: Trader) -> None:
     trader.needs(Operation.TRADES_BETWEEN)
     lot = trader.option.lot_size or 0
@@ -146,6 +156,7 @@ def test_trades_of_past_days_add_up_to_what_was_executed(trader: Trader) -> None
     assert len({fill.fill_id for fill in fills}) == len(fills)
 
 
+@pytest.mark.proves(Operation.POSITIONS)
 def test_a_position_says_what_was_carried_into_the_day(trader: Trader) -> None:
     lot = trader.option.lot_size or 0
     price = trader.lowest(trader.option)

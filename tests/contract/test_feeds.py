@@ -115,6 +115,7 @@ def test_a_broker_without_feeds_says_so(trader: Trader) -> None:
         adapter.check_feed(trader.share)
 
 
+@pytest.mark.proves(Operation.LIVE_FEED)
 def test_a_tick_is_the_exchanges_price(feeds: Feeds, trader: Trader) -> None:
     wanted = [trader.share, trader.option, trader.future]
     _, listener = feeds.start(*wanted)
@@ -134,6 +135,7 @@ def test_an_index_ticks(feeds: Feeds, trader: Trader) -> None:
     assert listener.ticks[-1].last_price == trader.adapter.fetch_quote(trader.index).last_price
 
 
+@pytest.mark.proves(Operation.LIVE_FEED)
 def test_a_tick_follows_the_price(feeds: Feeds, trader: Trader) -> None:
     _, listener = feeds.start(trader.share)
     listener.until(lambda: bool(listener.ticks))
@@ -254,6 +256,7 @@ def test_silence_is_a_cut_and_no_refusal(feeds: Feeds, trader: Trader) -> None:
     assert FeedState.REFUSED not in dict(listener.states)
 
 
+@pytest.mark.proves(Operation.ORDER_FEED)
 def test_an_order_event_leads_to_a_read(feeds: Feeds, trader: Trader) -> None:
     trader.needs(Operation.ORDER_FEED)
     _, listener = feeds.start()

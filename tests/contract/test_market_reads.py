@@ -19,6 +19,7 @@ from tests.contract.world import MARKET_TIME, Trader
 SPOT = Decimal(22_250)
 
 
+@pytest.mark.proves(Operation.QUOTES)
 def test_quotes_of_several_come_in_their_order(trader: Trader) -> None:
     trader.needs(Operation.QUOTES)
     wanted = [trader.share, trader.option, trader.future]
@@ -29,10 +30,12 @@ def test_quotes_of_several_come_in_their_order(trader: Trader) -> None:
     assert [quote.last_price for quote in quotes] == [trader.adapter.fetch_quote(each).last_price for each in wanted]
 
 
+@pytest.mark.proves(Operation.QUOTE)
 def test_an_index_is_quoted(trader: Trader) -> None:
     assert trader.adapter.fetch_quote(trader.index).last_price == SPOT
 
 
+@pytest.mark.proves(Operation.DEPTH)
 def test_depth_has_the_best_first(trader: Trader) -> None:
     trader.needs(Operation.DEPTH)
     depth, quote = trader.adapter.fetch_depth(trader.option), trader.adapter.fetch_quote(trader.option)
@@ -44,6 +47,7 @@ def test_depth_has_the_best_first(trader: Trader) -> None:
     assert all(better.price < worse.price for better, worse in pairwise(depth.asks))
 
 
+@pytest.mark.proves(Operation.YEAR_RANGE)
 def test_the_year_range_holds_the_last_price(trader: Trader) -> None:
     trader.needs(Operation.YEAR_RANGE)
     found, quote = trader.adapter.fetch_year_range(trader.share), trader.adapter.fetch_quote(trader.share)
@@ -52,6 +56,7 @@ def test_the_year_range_holds_the_last_price(trader: Trader) -> None:
     assert 0 < found.low <= quote.last_price <= found.high
 
 
+@pytest.mark.proves(Operation.OPTION_CHAIN)
 @pytest.mark.parametrize("strikes", [1, 3])
 def test_an_option_chain_is_around_the_money(strikes: int, trader: Trader) -> None:
     trader.needs(Operation.OPTION_CHAIN)
@@ -68,6 +73,7 @@ def test_an_option_chain_is_around_the_money(strikes: int, trader: Trader) -> No
         assert {later - earlier for earlier, later in pairwise(listed)} == {Decimal(50)}
 
 
+@pytest.mark.proves(Operation.OPTION_CHAIN)
 def test_an_option_of_a_chain_can_be_traded_by_its_symbol(trader: Trader) -> None:
     trader.needs(Operation.OPTION_CHAIN)
     assert trader.option.expiry is not None
@@ -80,6 +86,7 @@ def test_an_option_of_a_chain_can_be_traded_by_its_symbol(trader: Trader) -> Non
             assert each.last_price == trader.adapter.fetch_quote(found).last_price
 
 
+@pytest.mark.proves(Operation.CANDLES)
 def test_candles_are_whole_over_many_pages(trader: Trader) -> None:
     trader.needs(Operation.CANDLES)
     first, end = _ist(16, 9, 0), MARKET_TIME
@@ -88,6 +95,7 @@ def test_candles_are_whole_over_many_pages(trader: Trader) -> None:
     assert len(candles) > 1000
 
 
+@pytest.mark.proves(Operation.CANDLES)
 @pytest.mark.parametrize("interval", list(CandleInterval))
 def test_a_candle_is_never_given_twice(interval: CandleInterval, trader: Trader) -> None:
     trader.needs(Operation.CANDLES)
@@ -152,6 +160,7 @@ def test_a_candle_holds_its_prices(trader: Trader) -> None:
     assert all(_is_sound(each) for each in candles)
 
 
+@pytest.mark.proves(Operation.CANDLES)
 def test_the_last_candle_ends_with_the_last_price(trader: Trader) -> None:
     trader.needs(Operation.CANDLES)
     candles = trader.adapter.fetch_candles(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from brokers.domain.capabilities import Operation
 from brokers.domain.enums import OrderStatus, OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import NotSent, OrderDenied, OrderRejected
 from brokers.domain.orders import CancelRequest, Order
@@ -19,6 +20,7 @@ def only_order(trader: Trader) -> Order:
     return order
 
 
+@pytest.mark.proves(Operation.PLACE)
 def test_an_order_reaches_the_exchange_once_and_as_it_was_meant(trader: Trader) -> None:
     request = trader.order()
     with one_call(trader.adapter) as trace:
@@ -90,6 +92,7 @@ def test_an_immediate_order_does_not_rest(trader: Trader) -> None:
     assert only_order(trader).status in (OrderStatus.CANCELLED, OrderStatus.EXPIRED)
 
 
+@pytest.mark.proves(Operation.MODIFY)
 def test_a_change_takes_effect_once(trader: Trader) -> None:
     request = trader.order()
     order_id = trader.adapter.place(request).broker_order_id
@@ -101,6 +104,7 @@ def test_a_change_takes_effect_once(trader: Trader) -> None:
     assert (order.quantity, order.limit_price) == (change.quantity, change.limit_price)
 
 
+@pytest.mark.proves(Operation.CANCEL)
 def test_a_cancel_takes_effect_once(trader: Trader) -> None:
     request = trader.order()
     order_id = trader.adapter.place(request).broker_order_id

@@ -97,6 +97,7 @@ def offered(trader: Trader, name: str) -> Read:
     return read
 
 
+@pytest.mark.proves(Operation.MARGIN)
 def test_margin_is_blocked_by_an_order(trader: Trader) -> None:
     before = trader.adapter.fetch_margin()
     request = trader.order()
@@ -108,6 +109,7 @@ def test_margin_is_blocked_by_an_order(trader: Trader) -> None:
     assert after.details
 
 
+@pytest.mark.proves(Operation.QUOTE)
 def test_a_quote_is_the_exchanges(trader: Trader) -> None:
     quote = trader.adapter.fetch_quote(trader.option)
     pinned = quote.last_price
@@ -122,11 +124,13 @@ def test_a_quote_is_the_exchanges(trader: Trader) -> None:
     assert trader.option.lower_band <= pinned <= trader.option.upper_band
 
 
+@pytest.mark.proves(Operation.QUOTE)
 def test_a_quote_of_a_share_is_the_exchanges(trader: Trader) -> None:
     quote = trader.adapter.fetch_quote(trader.share)
     assert quote.last_price == Decimal(1400)
 
 
+@pytest.mark.proves(Operation.ORDER, Operation.ORDERS)
 def test_an_order_is_followed_through_its_life(trader: Trader) -> None:
     lot = trader.option.lot_size or 0
     order_id = trader.adapter.place(trader.order(quantity=2 * lot)).broker_order_id
@@ -180,6 +184,7 @@ def test_an_order_typed_by_a_person_is_in_the_book(trader: Trader) -> None:
     assert (order.side, order.symbol) == (Side.SELL, request.instrument.symbol)
 
 
+@pytest.mark.proves(Operation.TRADES)
 def test_fills_are_the_exchanges(trader: Trader) -> None:
     lot = trader.option.lot_size or 0
     request = trader.order(quantity=3 * lot)
@@ -193,6 +198,7 @@ def test_fills_are_the_exchanges(trader: Trader) -> None:
     assert len({fill.fill_id for fill in fills}) == len(fills)
 
 
+@pytest.mark.proves(Operation.POSITIONS)
 def test_a_position_is_what_was_traded(trader: Trader) -> None:
     lot = trader.option.lot_size or 0
     request = trader.order(quantity=2 * lot)
@@ -208,6 +214,7 @@ def test_a_position_is_what_was_traded(trader: Trader) -> None:
     assert position.pnl == (quote.last_price - request.limit_price) * 2 * lot
 
 
+@pytest.mark.proves(Operation.POSITIONS)
 def test_a_short_position_is_negative(trader: Trader) -> None:
     instrument = trader.option
     assert instrument.upper_band is not None

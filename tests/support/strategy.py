@@ -75,6 +75,22 @@ def cancel(**request: Any) -> int:
 
 
 @action
+def modify(**request: Any) -> int:
+    from tasks.orders import modify_order
+
+    intent_id: int = modify_order.delay(**request).intent_id
+    return intent_id
+
+
+@action
+def subscribe(broker: str, account: str, symbol: str) -> None:
+    """Have a live feed carry an instrument."""
+    from brokers.factory import BrokerFactory
+
+    BrokerFactory.get_broker(broker, account).subscribe_live_feed([symbol], subscriber="strategy")
+
+
+@action
 def send_whole(**order: Any) -> str:
     """Publish a whole order by name, as a producer without the database does."""
     from mcube.celery import app
@@ -267,24 +283,33 @@ def find(symbol: str) -> list[dict[str, Any]]:
 
 
 @action
-def resting_price(broker: str, symbol: str, account: str = "default") -> str:
+def resting_price(broker: str, symbol: str, account: str = "default", exchange: str | None = None) -> str:
     """A limit at which a buy order rests: a little below the market, on the tick."""
     from brokers.factory import BrokerFactory
 
     gateway = BrokerFactory.get_broker(broker, account)
     gateway.login()
-    instrument = gateway.resolve(symbol)
-    last = gateway.get_quote(symbol).last_price
+    instrument = gateway.resolve(symbol, exchange)
+    last = gateway.get_quote(symbol, exchange).last_price
     assert last is not None
     return str(instrument.round_to_tick(last * Decimal("0.98"), up=False))
 
 
 @action
-def quote(broker: str, symbol: str) -> str | None:
-    from tasks.market import get_quote
+def answer(task: str, **words: Any) -> dict[str, Any] | None:
+    """What waits for who asked a read task in these words: its ``value`` as JSON, or its ``failure`` and why."""
+    from brokers import codec, shared_reads
+    from mcube.celery import app
 
-    found = get_quote.latest(broker=broker, symbol=symbol)
-    return str(found.value.last_price) if found else None
+    app.loader.import_default_modules()
+    asked: Any = app.tasks[task]
+    found = asked.latest(**words)
+    if found is None:
+        return None
+    if found.failure is not None:
+        return {"failure": type(found.failure).__name__, "why": str(found.failure)}
+    kind = shared_reads.kind_of(task.rpartition(".")[2])
+    return {"value": json.loads(codec.dump(kind, found.value))}
 
 
 def main() -> None:

@@ -184,8 +184,8 @@ def margin_legs(requests: Sequence[OrderRequest]) -> dict[Exchange, list[dict[st
 def place(request: OrderRequest) -> dict[str, str]:
     """Arguments of ``place_order``.
 
-    :raises OrderDenied: a market order, a stop without its trigger, or a quantity or price the exchange would refuse.
-    :raises UnsupportedFeature: Breeze has no such product, order type or validity for the instrument.
+    :raises OrderDenied: a stop without its trigger, or a quantity or price the exchange would refuse.
+    :raises UnsupportedFeature: Breeze has no such product or order type for the instrument.
     """
     product = tables.PRODUCT_TO_WIRE.get((request.product, request.instrument.kind))
     if product is None:
@@ -209,7 +209,8 @@ def modify(change: OrderChange) -> dict[str, str]:
 
     A stop turned into a limit order needs its trigger sent as "0" (Breeze-Python-SDK issue 138, read 2026-11-22).
 
-    :raises OrderDenied: a market order, a stop without its trigger, or a quantity or price the exchange would refuse.
+    :raises OrderDenied: a stop without its trigger, or a quantity or price the exchange would refuse.
+    :raises UnsupportedFeature: a market order.
     """
     names = {"order_id": change.broker_order_id, "exchange_code": change.instrument.exchange.value}
     return names | _terms(change, resting_trigger="0")
@@ -224,7 +225,7 @@ def _terms(order: OrderRequest | OrderChange, *, resting_trigger: str) -> dict[s
     """What an order and a change of one share. The SDK checks none of it, so nothing odd may come this far."""
     if order.order_type not in tables.ORDER_TYPE_TO_WIRE:
         # The SDK would fake a market order by a quote of its own and a float price, so it never gets one.
-        raise OrderDenied(f"Breeze is sent no {order.order_type} order; give a limit price.")
+        raise UnsupportedFeature(f"Breeze is sent no {order.order_type} order; give a limit price.")
     order.instrument.check_quantity(order.quantity)
     order.instrument.check_price(order.limit_price)
     return {
