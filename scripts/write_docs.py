@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,13 @@ from brokers.discovery import specs  # noqa: E402
 from brokers.domain.capabilities import KINDS, Capabilities, Operation  # noqa: E402
 from brokers.domain.invariants import Invariant  # noqa: E402
 from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
-from brokers.interfaces import AdapterSpec  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
 
 NOTE = "<!-- Made by scripts/write_docs.py from the code; `make docs` writes it anew. -->"
 #: Which tests showed which capability of which broker; kept by pytest --write-proofs.
-PROOFS = "docs/evidence/capabilities.json"
+PROOFS = CHECKOUT / "docs" / "evidence" / "capabilities.json"
 #: The folders of tests that must each show a capability, or that it is refused.
-SUITES = {"tests/contract/": "the contract suite", "tests/acceptance/": "a task"}
+SUITES = (("tests/contract/", "the contract suite"), ("tests/acceptance/", "a task"))
 
 
 def settings_page() -> str:
@@ -57,30 +57,56 @@ def settings_page() -> str:
 
 def capabilities_page() -> str:
     """What each broker can do, side by side, and whether that was shown."""
-    proofs = json.loads((CHECKOUT / PROOFS).read_text())
     brokers = [spec.verbose_name for spec in specs().values()]
-    tables = [
+    said = [spec.capabilities for spec in specs().values()]
+    offered = [
         _table(
             (_kind_words(kind), *brokers),
-            [(_member_words(member), *(_cell(spec, member, proofs) for spec in specs().values())) for member in kind],
+            [
+                _row(kind.__name__, member.name, _member_words(member), [each.offers(member) for each in said], SUITES)
+                for member in kind
+            ],
         )
         for kind in KINDS
     ]
-    facts = [
-        (name.replace("_", " "), *(_shown(getattr(spec.capabilities, name)) for spec in specs().values()))
-        for name in (field.name for field in fields(Capabilities))
-        if name not in KINDS.values()
+    stated = [field for field in fields(Capabilities) if field.name not in KINDS.values()]
+    properties = [
+        _row("Property", field.name, _words(field.name), [getattr(each, field.name) for each in said], SUITES[:1])
+        for field in stated
+        if field.type is bool
+    ]
+    figures = [
+        (_words(field.name), *(_shown(getattr(each, field.name)) for each in said))
+        for field in stated
+        if field.type is not bool
     ]
     return _page(
         "What the brokers can do",
         "What each adapter's `SPEC` says, held against tests that passed, which are named in\n"
-        f"[{Path(PROOFS).name}](evidence/{Path(PROOFS).name}). A yes or a no without more was shown twice: by the contract suite, through\n"
+        f"[{PROOFS.name}](evidence/{PROOFS.name}). A yes or a no without more was shown twice: by the contract suite, through\n"
         "the broker's own SDK over loopback, and by a task that a worker ran. Whoever asks for what a broker does not offer\n"
         "gets `UnsupportedFeature` before anything is sent. A market order is taken, and sent as a protected limit order.\n\n"
-        + "\n\n".join(tables)
-        + "\n\nFigures and properties, from the same `SPEC`:",
-        _table(("Property", *brokers), facts),
+        + "\n\n".join(offered)
+        + "\n\nProperties, shown by the contract suite:\n\n"
+        + _table(("Property", *brokers), properties)
+        + "\n\nFigures of the brokers:",
+        _table(("Figure", *brokers), figures),
     )
+
+
+def _row(kind: str, name: str, words: str, said: Iterable[bool], suites: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """What is said of one capability, broker by broker, and by which of the suites that was not shown."""
+    cells = []
+    for broker, each in zip(specs(), said, strict=True):
+        tests = _proofs().get(broker, {}).get(kind, {}).get(name, {}).get(_shown(each), [])
+        missing = [suite for folder, suite in suites if not any(test.startswith(folder) for test in tests)]
+        cells.append(f"{_shown(each)}, not shown by {' or '.join(missing)}" if missing else _shown(each))
+    return words, *cells
+
+
+@cache
+def _proofs() -> Any:
+    return json.loads(PROOFS.read_text())
 
 
 def _kind_words(kind: type[StrEnum]) -> str:
@@ -92,12 +118,8 @@ def _member_words(member: StrEnum) -> str:
     return member.words if isinstance(member, Operation) else member.value
 
 
-def _cell(spec: AdapterSpec, member: StrEnum, proofs: Mapping[str, Any]) -> str:
-    """Yes or no, and by whom it was not shown."""
-    said = _shown(spec.capabilities.offers(member))
-    tests = proofs.get(spec.name, {}).get(type(member).__name__, {}).get(member.name, {}).get(said, [])
-    missing = [name for folder, name in SUITES.items() if not any(test.startswith(folder) for test in tests)]
-    return f"{said}, not shown by {' or '.join(missing)}" if missing else said
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def order_states_page() -> str:

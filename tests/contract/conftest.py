@@ -17,6 +17,11 @@ from tests.contract.world import Catalogue, NoCatalogue, Simulator, Trader
 _numbers = itertools.count(101)
 
 
+@pytest.fixture(autouse=True)
+def logins_cost_nothing() -> None:
+    """They are counted here, where every test has an account of its own."""
+
+
 @pytest.fixture(scope="session")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
     running = Simulator(tmp_path_factory.mktemp("contract"))

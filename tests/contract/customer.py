@@ -14,7 +14,7 @@ from brokers import instruments
 from brokers.adapter_interface import MasterRow
 from brokers.clock import SimulatedClock, configured_clock
 from brokers.domain.enums import Side
-from brokers.domain.errors import BrokerError
+from brokers.domain.errors import BrokerError, RateLimited
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway, no_waiting
 from brokers.ledger import operations
@@ -22,10 +22,13 @@ from brokers.models import Alert, BrokerAccount, BrokerOrder, OrderIntent, Sessi
 from brokers.recovery import reconciliation
 from credentials.models import CredentialStore
 from tests.contract.world import Catalogue, Trader
+from tests.support.processes import wait_for
 from tests.support.scripted_broker import give_back_calls
 
 #: What a caller's second try and the first share.
 KEY = "one-order"
+#: A login and a reading of the book.
+CALLS_OF_A_STEP = 5
 
 
 class Customer:
@@ -91,10 +94,25 @@ class Customer:
         assert isinstance(clock, SimulatedClock)
         for _ in range(int(seconds / step)):
             clock.set(clock.now() + timedelta(seconds=step))
-            # Calls are counted in real time, which did not pass.
-            give_back_calls(self.account)
+            self._let_calls_be_free()
             with no_waiting():
                 reconciliation.recover(self.broker)
+
+    def _let_calls_be_free(self) -> None:
+        """Calls are counted in real time, which did not pass: a minute's are given back, a second is waited for."""
+        _, seconds = self.trader.spec.capabilities.call_limits[0]
+        if seconds > 1:
+            give_back_calls(self.account)
+        else:
+            wait_for(self._has_room, "room for calls", seconds=5)
+
+    def _has_room(self) -> bool:
+        try:
+            with no_waiting():
+                self.gateway.require_room(CALLS_OF_A_STEP)
+        except RateLimited:
+            return False
+        return True
 
     # What the ledger says
 

@@ -159,13 +159,23 @@ def test_an_order_rejected_by_the_exchange_ended_for_the_brokers_own_reason_or_n
     assert order.reason in ("", why)
 
 
-def test_the_tag_finds_an_order(trader: Trader) -> None:
-    if not trader.spec.capabilities.echoes_client_tag:
-        pytest.skip("Capabilities.echoes_client_tag is False")
+@pytest.mark.proves("echoes_client_tag")
+def test_an_order_is_found_by_its_tag_where_the_broker_echoes_it(trader: Trader) -> None:
     requests = [trader.order(), trader.order()]
     ids = [trader.adapter.place(request).broker_order_id for request in requests]
-    by_tag = {order.client_tag: order.broker_order_id for order in trader.adapter.fetch_orders()}
-    assert by_tag == dict(zip([request.client_tag for request in requests], ids, strict=True))
+    echoed = [request.client_tag if trader.spec.capabilities.echoes_client_tag else "" for request in requests]
+    found = {order.broker_order_id: order.client_tag for order in trader.adapter.fetch_orders()}
+    assert found == dict(zip(ids, echoed, strict=True))
+
+
+@pytest.mark.proves("book_by_exchange")
+def test_the_book_takes_as_many_calls_as_it_has_parts(trader: Trader) -> None:
+    adapter, capabilities, before = trader.adapter, trader.spec.capabilities, trader.calls()
+    adapter.fetch_orders()
+    assert (trader.calls() - before > 1) is capabilities.book_by_exchange
+    adapter.fetch_trades()
+    adapter.fetch_positions()
+    assert trader.calls() - before == capabilities.calls_to_read_all
 
 
 def test_an_order_typed_by_a_person_is_in_the_book(trader: Trader) -> None:

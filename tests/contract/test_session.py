@@ -8,12 +8,23 @@ from datetime import timedelta
 import pytest
 
 from brokers.adapter_interface import MasterRow
-from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, NotSent, SessionExpired
+from brokers.domain.errors import BrokerError, BrokerUnavailable, LoginFailed, NotSent, PersonNeeded, SessionExpired
 from tests.contract.world import CHECKOUT, MARKET_TIME, Trader, nobody_listens, one_call
 
 
 def test_a_login_opens_a_session_that_reads(trader: Trader) -> None:
     assert trader.adapter.fetch_margin().available > 0
+
+
+@pytest.mark.proves("unattended_login")
+def test_a_login_needs_a_person_or_nobody(trader: Trader) -> None:
+    adapter = trader.new_adapter()
+    if trader.spec.capabilities.unattended_login:
+        assert adapter.open_session().session_token
+    else:
+        with pytest.raises(PersonNeeded) as needed:
+            adapter.open_session()
+        assert needed.value.login_url
 
 
 def test_a_session_ends_within_the_day(trader: Trader) -> None:
@@ -144,7 +155,11 @@ def test_after_close_nothing_works_until_a_session_is_used_again(trader: Trader)
     adapter.close()
 
 
-def test_a_published_master_is_read_before_anybody_logged_in(trader: Trader) -> None:
-    if not trader.spec.capabilities.has_public_master:
-        pytest.skip("this broker's master comes with the session")
-    assert any(isinstance(each, MasterRow) for each in trader.new_adapter().read_master())
+@pytest.mark.proves("has_public_master")
+def test_a_master_is_read_before_anybody_logged_in_where_it_is_published(trader: Trader) -> None:
+    master = trader.new_adapter().read_master()
+    if trader.spec.capabilities.has_public_master:
+        assert any(isinstance(each, MasterRow) for each in master)
+    else:
+        with pytest.raises(SessionExpired):
+            next(master)

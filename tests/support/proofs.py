@@ -1,7 +1,8 @@
 """Which test showed which cell of the capability matrix: docs/evidence/capabilities.json, held against every run.
 
 ``@pytest.mark.proves(Operation.QUOTE)`` says what a test shows of the broker it runs for, which its parameter ``spec`` or
-``broker`` names: that the broker offers it, or that asking is refused by name. A test that is skipped shows nothing.
+``broker`` names: that the broker offers it, or that asking is refused by name. ``proves("echoes_client_tag")`` says that a
+property of Capabilities is as stated. A test that is skipped shows nothing.
 
 A file whose tests all ran and passed must have shown what is kept of it, or the run fails. ``--write-proofs`` keeps what
 was shown instead; scripts/write_docs.py makes docs/capabilities.md of it.
@@ -11,12 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import pytest
 
 from brokers.discovery import specs
+from brokers.domain.capabilities import Capabilities
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 KEPT = CHECKOUT / "docs" / "evidence" / "capabilities.json"
@@ -27,7 +30,7 @@ class Proof(NamedTuple):
     """One test that passed showed one cell of one broker."""
 
     broker: str
-    #: The cell's enumeration and member, e.g. ``Operation`` and ``QUOTE``.
+    #: The cell's enumeration and member, e.g. ``Operation`` and ``QUOTE``, or ``Property`` and the property's name.
     kind: str
     cell: str
     #: What the broker's SPEC said then, and the test with it: ``yes`` or ``no``.
@@ -61,8 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             parameters = item.callspec.params  # type: ignore[attr-defined]
             spec = specs()[parameters["spec"] if "spec" in parameters else parameters["broker"]]
             for cell in marker.args:
-                said = "yes" if spec.capabilities.offers(cell) else "no"
-                item.user_properties.append((MARKER, [spec.name, type(cell).__name__, cell.name, said]))
+                item.user_properties.append((MARKER, [spec.name, *_said(spec.capabilities, cell)]))
 
 
 class Ledger:
@@ -123,6 +125,13 @@ def keep(proofs: Iterable[Proof]) -> None:
         cells = written.setdefault(broker, {}).setdefault(kind, {})
         cells.setdefault(cell, {}).setdefault(said, []).append(test)
     KEPT.write_text(json.dumps(written, indent=2) + "\n")
+
+
+def _said(capabilities: Capabilities, cell: StrEnum | str) -> tuple[str, str, str]:
+    """A cell's kind and name, and what stands in it."""
+    if isinstance(cell, StrEnum):
+        return type(cell).__name__, cell.name, "yes" if capabilities.offers(cell) else "no"
+    return "Property", cell, "yes" if getattr(capabilities, cell) else "no"
 
 
 def _is_partial(config: pytest.Config) -> bool:
