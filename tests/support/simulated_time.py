@@ -33,6 +33,7 @@ from mcube.celery import app
 from mcube.processes import OWN_QUEUE
 from mcube.schedule import TABLE, Entry
 from tasks.routing import Priority
+from tests.support import call_limits
 
 #: What one delivery costs, so that nothing happens at the same moment as what caused it.
 LATENCY = timedelta(milliseconds=20)
@@ -114,10 +115,13 @@ class Brokers:
             threading.Event().wait(0.005)
 
     def stop(self) -> None:
+        """:raises AssertionError: an account made more calls than its broker allows."""
         for each in self._servers.values():
             each.should_exit = True
         self._thread.join(10)
         self.exchange.truth.close()
+        for broker in self.urls:
+            call_limits.check(broker, self.exchange.counters.summary(broker), time_leaps=True)
 
     async def _serve(self) -> None:
         await asyncio.gather(*(each._serve([self._sockets[name]]) for name, each in self._servers.items()))
