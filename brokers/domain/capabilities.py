@@ -88,8 +88,8 @@ class Capabilities:
     calls_per_day: int | None = None
     #: Instruments that one account's live feed carries at most; 0 without a feed.
     most_fed: int = 0
-    #: The depth of an instrument in the live feed counts as one instrument more.
-    fed_depth_counts: bool = False
+    #: How many of those the depth of an instrument takes up besides.
+    fed_depth_takes: int = 0
     #: The instrument master is published: it needs no session.
     has_public_master: bool = False
 

@@ -49,9 +49,9 @@ def add(
 
 
 def _check_room(account: BrokerAccount, carried: Mapping[Key, bool], room: Capabilities) -> None:
-    count = len(carried) + (sum(carried.values()) if room.fed_depth_counts else 0)
+    count = len(carried) + sum(carried.values()) * room.fed_depth_takes
     if count > room.most_fed:
-        counted = ", the depth of one counted as another" if room.fed_depth_counts else ""
+        counted = f", the depth of one counted as {room.fed_depth_takes} more" if room.fed_depth_takes else ""
         raise OrderDenied(
             f"The live feed of {account} carries {room.most_fed} instruments at most{counted}, and would have {count}; "
             "unsubscribe some."

@@ -262,6 +262,46 @@ def test_an_order_is_cancelled_once(fresh: Desk) -> None:
     assert [line["order_id"] for line in fresh.happened("cancelled")] == [order_id]
 
 
+GTTS = {
+    Operation.GTT_SINGLE: {"action": "S", "trigger_price": "22000", "price": "21990"},
+    Operation.GTT_THREE_LEG: {
+        "action": "B",
+        "target_trigger_price": "22500",
+        "target_price": "22490",
+        "stop_trigger_price": "21900",
+        "stop_price": "21890",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "operation", [pytest.param(each, marks=pytest.mark.proves(each), id=each.value) for each in GTTS]
+)
+def test_a_gtt_is_placed_changed_and_cancelled_or_refused_by_name(operation: Operation, fresh: Desk) -> None:
+    key, words = fresh.new_key(), {"symbol": fresh.symbol, "quantity": fresh.lot, "price": fresh.order()["price"]}
+    wanted = fresh.who | words | GTTS[operation] | {"client_order_id": key}
+    if not fresh.capabilities.offers(operation):
+        fresh.stack.do("send_whole", task="tasks.gtts.place_gtt", **wanted)
+        failure, worker = f"{key}: UnsupportedFeature", fresh.stack.children[f"worker-{fresh.broker}"]
+        wait_for(lambda: failure in worker.read_log(), failure)
+        assert fresh.happened("gtt_accepted") == []
+        return
+    fresh.stack.do("send", task="tasks.gtts.place_gtt", **wanted)
+    fresh.until(key, "WORKING")
+    [accepted] = fresh.happened("gtt_accepted")
+    whose = fresh.who | {"gtt_order_id": accepted["gtt_order_id"]}
+    [listed] = fresh.ask("tasks.gtts.get_gtts")["value"]
+    assert (listed["gtt_order_id"], listed["quantity"]) == (accepted["gtt_order_id"], fresh.lot)
+    which = "trigger_price" if operation is Operation.GTT_SINGLE else "stop_trigger_price"
+    fresh.stack.do("send", task="tasks.gtts.modify_gtt", **whose, **{which: "21950"}, client_order_id=f"{key}-change")
+    wait_for(lambda: fresh.happened("gtt_modified"), "the change")
+    fresh.stack.do("send", task="tasks.gtts.cancel_gtt", **whose, client_order_id=f"{key}-cancel")
+    wait_for(lambda: fresh.happened("gtt_cancelled"), "the cancel")
+    fresh.stack.do("send", task="tasks.gtts.sync_gtts", **fresh.who)
+    for each in (key, f"{key}-change", f"{key}-cancel"):
+        fresh.until(each, "DONE")
+
+
 @pytest.mark.parametrize("word", [pytest.param(each, marks=pytest.mark.proves(each), id=each.value) for each in WORDS])
 def test_a_word_of_an_order_arrives_or_is_refused_by_name(word: StrEnum, fresh: Desk) -> None:
     order = order_with(fresh, word)
@@ -301,25 +341,39 @@ def feed(fresh: Desk) -> Iterator[redis.Redis]:
     """The live feed of the account, with one share, and what it is written to."""
     name = f"{fresh.broker}/{fresh.account.user_id}"
     fresh.order()  # logs in
-    fresh.stack.do("subscribe", **fresh.who, symbol=SHARE)
+    fresh.stack.do("subscribe", **fresh.who, symbol=SHARE, depth=True)
     child = fresh.stack.start(f"feed-{name.replace('/', '-')}", processes.feeds(name))
     with redis.Redis.from_url(fresh.stack.redis_url, decode_responses=True) as client:
         wait_for(lambda: client.hget(f"mcube:feed:{name}", "state") == "up", f"the feed of {name}")
         wait_for(lambda: client.hget(f"mcube:ticks:{name}", f"NSE:{SHARE}"), "a tick")
+        wait_for(lambda: client.hget(f"mcube:depth:{name}", f"NSE:{SHARE}"), "a depth")
         yield client
     child.stop()
 
 
-@pytest.mark.proves(Operation.LIVE_FEED)
-def test_a_quote_is_answered_from_the_feed_while_the_broker_answers_no_call(fresh: Desk, feed: redis.Redis) -> None:
+@pytest.fixture
+def no_quotes(fresh: Desk) -> Iterator[None]:
+    """The broker answers no call for prices."""
     face = list(specs()).index(fresh.broker)
     fresh.stack.control(face, "POST", "faults", {"kind": "bad_gateway", "endpoint": "quote", "count": 0})
-    try:
-        answer = fresh.ask("tasks.market.get_quote", symbol=SHARE)
-    finally:
-        fresh.stack.control(face, "DELETE", "faults")
+    yield
+    fresh.stack.control(face, "DELETE", "faults")
+
+
+@pytest.mark.usefixtures("feed", "no_quotes")
+@pytest.mark.proves(Operation.LIVE_FEED)
+def test_a_quote_is_answered_from_the_feed_while_the_broker_answers_no_call(fresh: Desk) -> None:
+    answer = fresh.ask("tasks.market.get_quote", symbol=SHARE)
     assert "value" in answer, answer
     assert money(answer["value"]["last_price"]) == SHARE_PRICE
+
+
+@pytest.mark.usefixtures("feed", "no_quotes")
+@pytest.mark.proves(Operation.DEPTH_FEED)
+def test_a_depth_is_answered_from_the_feed_while_the_broker_answers_no_call(fresh: Desk) -> None:
+    answer = fresh.ask("tasks.market.get_depth", symbol=SHARE)
+    assert "value" in answer, answer
+    assert [len(answer["value"][side]) for side in ("bids", "asks")] == [5, 5]
 
 
 @pytest.mark.proves(Operation.ORDER_FEED)

@@ -35,6 +35,17 @@ ASKED: dict[Operation, Callable[[BrokerGateway], object]] = {
     Operation.YEAR_RANGE: lambda gateway: gateway.get_year_range("RELIANCE"),
     Operation.OPTION_CHAIN: lambda gateway: gateway.get_option_chain("NIFTY"),
     Operation.CANDLES: lambda gateway: gateway.get_candles("RELIANCE", "1m", PAST.isoformat(), TODAY.isoformat()),
+    Operation.GTT_SINGLE: lambda gateway: gateway.place_gtt("RELIANCE", "S", 1, trigger_price="90", price="89"),
+    Operation.GTT_THREE_LEG: lambda gateway: gateway.place_gtt_three_leg(
+        "RELIANCE",
+        "B",
+        1,
+        price="100",
+        target_trigger_price="120",
+        target_price="119",
+        stop_trigger_price="90",
+        stop_price="89",
+    ),
     Operation.LIVE_FEED: lambda gateway: gateway.subscribe_live_feed(["RELIANCE"]),
 }
 

@@ -149,6 +149,7 @@ def test_a_tick_follows_the_price(feeds: Feeds, trader: Trader) -> None:
         trader.simulator.ask(trader.spec.name, "POST", "price", price | {"price": None})
 
 
+@pytest.mark.proves(Operation.DEPTH_FEED)
 def test_depth_comes_beside_ticks_where_it_is_wanted(feeds: Feeds, trader: Trader) -> None:
     trader.needs(Operation.DEPTH_FEED)
     wanted = [trader.share, trader.option, trader.future]

@@ -28,6 +28,7 @@ each_mutation = pytest.mark.parametrize("verb", EVENT_OF)
 each_kind = pytest.mark.parametrize("kind", GttKind)
 
 
+@pytest.mark.proves(Operation.GTT_SINGLE)
 def test_a_broker_that_keeps_none_is_not_asked(trader: Trader) -> None:
     if Operation.GTT_SINGLE in trader.spec.capabilities.operations:
         pytest.skip("Operation.GTT_SINGLE is in Capabilities.operations")
@@ -51,6 +52,7 @@ def test_a_broker_that_keeps_none_is_not_asked(trader: Trader) -> None:
 # One order at its trigger
 
 
+@pytest.mark.proves(Operation.GTT_SINGLE)
 def test_a_gtt_reaches_the_broker_once_and_as_it_was_meant(desk: Desk) -> None:
     request = desk.single()
     with one_call(desk.adapter) as trace:
@@ -207,6 +209,7 @@ def test_a_triggered_order_without_funds_is_told_in_the_book(desk: Desk) -> None
 # An entry, and the first of its target and its stop
 
 
+@pytest.mark.proves(Operation.GTT_THREE_LEG)
 def test_the_entry_of_a_three_leg_gtt_goes_out_at_once(desk: Desk) -> None:
     ack = desk.adapter.submit_gtt(desk.three_leg())
     [order] = desk.adapter.fetch_orders()

@@ -154,11 +154,11 @@ def test_a_feed_carries_no_more_than_the_broker_takes(bench: Bench) -> None:
 
 def test_depth_takes_room_where_the_broker_counts_it(bench: Bench) -> None:
     resolved = [bench.gateway.resolve(symbol) for symbol in (SHARE, CALL)]
-    room = replace(spec_of(BROKER).capabilities, most_fed=3, fed_depth_counts=True)
+    room = replace(spec_of(BROKER).capabilities, most_fed=3, fed_depth_takes=1)
     subscriptions.add(bench.account, resolved, subscriber="", depth=False, room=room)
     subscriptions.add(bench.account, resolved[:1], subscriber="another", depth=True, room=room)
     with pytest.raises(
-        OrderDenied, match="3 instruments at most, the depth of one counted as another, and would have 4"
+        OrderDenied, match="3 instruments at most, the depth of one counted as 1 more, and would have 4"
     ):
         subscriptions.add(bench.account, resolved, subscriber="", depth=True, room=room)
     assert FeedSubscription.objects.filter(depth=True).count() == 1

@@ -83,19 +83,19 @@ def modify(**request: Any) -> int:
 
 
 @action
-def subscribe(broker: str, account: str, symbol: str) -> None:
+def subscribe(broker: str, account: str, symbol: str, depth: bool = False) -> None:
     """Have a live feed carry an instrument."""
     from brokers.factory import BrokerFactory
 
-    BrokerFactory.get_broker(broker, account).subscribe_live_feed([symbol], subscriber="strategy")
+    BrokerFactory.get_broker(broker, account).subscribe_live_feed([symbol], subscriber="strategy", depth=depth)
 
 
 @action
-def send_whole(**order: Any) -> str:
+def send_whole(task: str = "tasks.orders.place_order", **order: Any) -> str:
     """Publish a whole order by name, as a producer without the database does."""
     from mcube.celery import app
 
-    sent = app.send_task("tasks.orders.place_order", kwargs=order, priority=3)
+    sent = app.send_task(task, kwargs=order, priority=3)
     return str(sent.id)
 
 

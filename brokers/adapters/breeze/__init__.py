@@ -52,7 +52,7 @@ SPEC = AdapterSpec(
         # "2000 scripts", api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         most_fed=2000,
         # A name of its own is joined for it; whether it counts is not said, so it does.
-        fed_depth_counts=True,
+        fed_depth_takes=1,
         # api.icicidirect.com/breezeapi/documents, read 2026-11-22.
         call_limits=((100, 60),),
         calls_per_day=5000,
