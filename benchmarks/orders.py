@@ -15,17 +15,16 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from benchmarks import stack, unresolved
+from benchmarks.stack import Groups
 
-#: Processes whose CPU is counted together, by what they are.
-Groups = dict[str, list[psutil.Process]]
-#: Those that all brokers share.
+#: The groups that all brokers share.
 Others = Groups
 
 ACCOUNTS = 20
@@ -62,17 +61,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=6, help="how often one is measured without and with them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="mcube-bench-") as folder:
-        base = stack.free_ports(4)
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "mcube.settings",
-            "MCUBE_HOME": folder,
-            "MCUBE_REDIS_PORT": str(base),
-            "MCUBE_SIMULATOR_PORT": str(base + 1),
-            "MCUBE_LOG_LEVEL": "WARNING",
-            # What is lost stays open to the end.
-            "MCUBE_VISIBILITY_SECONDS": "900",
-        }
-        os.environ.pop("MCUBE_REDIS_URL", None)
+        stack.settle(folder)
+        # What is lost stays open to the end.
+        os.environ["MCUBE_VISIBILITY_SECONDS"] = "900"
         if options.unresolved:
             wanted = unresolved.Wanted(count=options.unresolved, accounts=options.spread, pairs=options.pairs)
             with brokers_of(Path(folder), options.brokers) as (names, others):
@@ -85,35 +76,13 @@ def main() -> None:
 @contextmanager
 def brokers_of(home: Path, wanted: list[str] | None) -> Iterator[tuple[list[str], Others]]:
     """A stack without workers; the names of the brokers to measure, and its processes."""
-    import django
+    with stack.installation(home, unlimited=True) as others:
+        from brokers.discovery import specs
 
-    django.setup()
-    from django.conf import settings
-    from django.core.management import call_command
-
-    from brokers.discovery import specs
-    from mcube import market_time, processes, secrets
-
-    port = settings.ENV.redis_port
-    configuration = home / "valkey.conf"
-    configuration.write_text(
-        processes.valkey_configuration(
-            folder=home, port=port, password=secrets.redis_url(settings.ENV).split(":")[2].split("@")[0]
-        )
-    )
-    log = home / "simulator.log"
-    simulators = (*processes.simulators(home=home, port=settings.ENV.simulator_port), "--unlimited")
-    with ExitStack() as running:
-        valkey = processes.valkey(configuration=configuration)
-        queue = running.enter_context(stack.process(valkey, home / "valkey.log"))
-        call_command("migrate", verbosity=0)
-        market_time.settle()
-        exchange = running.enter_context(stack.process(simulators, log))
-        stack.until(lambda: stack.ready_line(log), "the simulators' start")
         # Ticks, lots and freeze quantities come from several masters, so that every broker is prepared.
         for broker in specs():
             prepare(broker)
-        yield wanted or list(specs()), {"queue": [queue], "simulators": [exchange]}
+        yield wanted or list(specs()), others
 
 
 def measure(broker: str, orders: int, home: Path, others: Others) -> Iterator[Row]:
@@ -152,7 +121,7 @@ def worker(broker: str, slots: int, home: Path) -> Iterator[psutil.Process]:
     with stack.process((*processes.worker(broker), *options), home / f"{broker}.log") as pool:
         stack.until(lambda: len(pool.children(recursive=True)) == slots, "the worker's start")
         noop.apply_async(queue=broker)
-        drained(broker)
+        stack.drained(broker)
         # Each process builds its clients on its first orders; that is not what an order costs.
         warm = [place(broker, number) for number in range(3 * slots * ACCOUNTS)]
         settled(warm)
@@ -173,7 +142,7 @@ def runs(broker: str, slots: int, orders: int, groups: Groups) -> Iterator[Row]:
         started = time.perf_counter()
         for _ in range(orders):
             noop.apply_async(queue=broker)
-        drained(broker)
+        stack.drained(broker)
         seconds = time.perf_counter() - started
     yield Row(what=f"{name}: bare task", orders=orders, seconds=seconds, cpu_ms=per(cpu, orders), latencies_ms=[])
 
@@ -259,15 +228,6 @@ def latencies(keys: list[str]) -> list[float]:
     return [(at - created).total_seconds() * 1000 for at, created in events]
 
 
-def drained(queue: str) -> None:
-    """Wait until a queue is empty."""
-    import redis
-    from django.conf import settings
-
-    client = redis.Redis.from_url(settings.REDIS_URL)
-    stack.until(lambda: not any(client.llen(key) for key in client.keys(f"{queue}*")), f"the emptying of queue {queue}")
-
-
 def on_postgresql() -> bool:
     from django.db import connection
 
@@ -277,11 +237,9 @@ def on_postgresql() -> bool:
 @contextmanager
 def counted(groups: Groups) -> Iterator[dict[str, float]]:
     """CPU seconds of each group over the block."""
-    before = {name: stack.cpu_seconds(*members) for name, members in groups.items()}
-    used: dict[str, float] = {}
-    yield used
+    with stack.counted(groups) as used:
+        yield used
     # A child of this process is in another group already.
-    used |= {name: stack.cpu_seconds(*members) - before[name] for name, members in groups.items()}
     used["client"] -= sum(used[name] for name in ("worker", "queue", "simulators"))
 
 

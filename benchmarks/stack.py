@@ -9,12 +9,57 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
 
 START_SECONDS = 60.0
+#: Processes whose CPU is counted together, by what they are.
+Groups = dict[str, list[psutil.Process]]
+
+
+def settle(folder: str) -> None:
+    """Have this process and those it starts use an installation in ``folder``, on ports of its own."""
+    base = free_ports(4)
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "mcube.settings",
+        "MCUBE_HOME": folder,
+        "MCUBE_REDIS_PORT": str(base),
+        "MCUBE_SIMULATOR_PORT": str(base + 1),
+        "MCUBE_LOG_LEVEL": "WARNING",
+    }
+    os.environ.pop("MCUBE_REDIS_URL", None)
+
+
+@contextmanager
+def installation(home: Path, *, unlimited: bool) -> Iterator[Groups]:
+    """Queue, database and simulators, which hold no call against a limit when ``unlimited``; no worker."""
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from mcube import market_time, processes, secrets
+
+    configuration = home / "valkey.conf"
+    configuration.write_text(
+        processes.valkey_configuration(
+            folder=home,
+            port=settings.ENV.redis_port,
+            password=secrets.redis_url(settings.ENV).split(":")[2].split("@")[0],
+        )
+    )
+    log = home / "simulator.log"
+    command = processes.simulators(home=home, port=settings.ENV.simulator_port)
+    with ExitStack() as running:
+        queue = running.enter_context(process(processes.valkey(configuration=configuration), home / "valkey.log"))
+        call_command("migrate", verbosity=0)
+        market_time.settle()
+        exchange = running.enter_context(process((*command, *(["--unlimited"] if unlimited else [])), log))
+        until(lambda: ready_line(log), "the simulators' start")
+        yield {"queue": [queue], "simulators": [exchange]}
 
 
 def free_ports(count: int) -> int:
@@ -71,6 +116,24 @@ def cpu_seconds(*roots: psutil.Process) -> float:
                 continue
             total += times.user + times.system
     return total
+
+
+@contextmanager
+def counted(groups: Groups) -> Iterator[dict[str, float]]:
+    """CPU seconds of each group over the block."""
+    before = {name: cpu_seconds(*members) for name, members in groups.items()}
+    used: dict[str, float] = {}
+    yield used
+    used |= {name: cpu_seconds(*members) - before[name] for name, members in groups.items()}
+
+
+def drained(queue: str) -> None:
+    """Wait until a queue is empty."""
+    import redis
+    from django.conf import settings
+
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    until(lambda: not any(client.llen(key) for key in client.keys(f"{queue}*")), f"the emptying of queue {queue}")
 
 
 def postgres_processes() -> list[psutil.Process]:

@@ -20,7 +20,8 @@ from benchmarks import stack
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from benchmarks.orders import Groups, Row
+    from benchmarks.orders import Row
+    from benchmarks.stack import Groups
     from brokers.models import OrderIntent
 
 #: Orders of one measurement, which begins with a ring for the open questions.
