@@ -21,8 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
-
 from benchmarks import stack
 from benchmarks.stack import Groups
 
@@ -107,7 +105,9 @@ def workers(home: Path) -> Iterator[Groups]:
         for queue, pool in pools.items():
             stack.until(lambda pool=pool: len(pool.children()) == WORKER_SLOTS, f"the start of {queue}'s worker")  # type: ignore[misc]
         database = stack.postgres_processes() if os.environ.get("DATABASE_URL", "").startswith("postgres") else []
-        yield {**{f"worker {queue}": [pool] for queue, pool in pools.items()}, "database": database}
+        kinds = {f"worker {queue}": pool.children() for queue, pool in pools.items()}
+        # What reads the queue and hands on.
+        yield {**kinds, "workers' parents": list(pools.values()), "database": database}
 
 
 def run(options: argparse.Namespace, groups: Groups) -> Iterator[Round]:
@@ -128,7 +128,7 @@ def one_round(accounts: int, every: timedelta, groups: Groups) -> Round:
     slot_at = floor(clock.now(), every) + every
     time.sleep((slot_at - clock.now()).total_seconds())
     tables: list[Any] = [model.objects.filter(slot_at=slot_at) for model in (MarginSnapshot, PositionSnapshot)]
-    with stack.counted(groups) as cpu:
+    with stack.counted(groups, children=False) as cpu:
         schedule.apply_async(kwargs={"slot_at": slot_at.isoformat(), "cadence_seconds": 10}, expires=9)
         # A second before the next slot, at which the next tick is due.
         while clock.now() < slot_at + every - timedelta(seconds=1):
@@ -150,12 +150,8 @@ def one_round(accounts: int, every: timedelta, groups: Groups) -> Round:
 
 def resident(groups: Groups) -> list[float]:
     """Megabytes of every worker process, by age; memory that processes share is counted in each."""
-    pools = [pool for name, members in groups.items() if name.startswith("worker") for pool in members]
-    return [member.memory_info().rss / 1e6 for pool in pools for member in (pool, *_by_age(pool))]
-
-
-def _by_age(pool: psutil.Process) -> list[psutil.Process]:
-    return sorted(pool.children(recursive=True), key=lambda child: child.pid)
+    members = [member for name, those in groups.items() if name.startswith("worker") for member in those]
+    return [member.memory_info().rss / 1e6 for member in sorted(members, key=lambda member: member.create_time())]
 
 
 def control(broker: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -212,7 +208,9 @@ def report(rounds: list[Round], options: argparse.Namespace, calls: dict[str, di
         print(f"{name:18} {statistics.median(one.cpu[name] for one in counted) / readings * 1000:>6.1f} ms a reading")
     print(f"{'together':18} {statistics.median(sum(one.cpu.values()) for one in counted) / readings * 1000:>6.1f}")
     slopes = [_slope([one.resident[place] for one in counted]) for place in range(len(counted[0].resident))]
-    print(f"megabytes of {len(slopes)} processes: first {sum(counted[0].resident):.0f}, last {sum(counted[-1].resident):.0f}")
+    print(
+        f"megabytes of {len(slopes)} processes: first {sum(counted[0].resident):.0f}, last {sum(counted[-1].resident):.0f}"
+    )
     print(f"megabytes a round of each: {' '.join(f'{slope:+.2f}' for slope in slopes)}")
     for broker, most in calls.items():
         print(f"{broker}: {', '.join(f'{name} {value}' for name, value in most.items())}")

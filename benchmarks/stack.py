@@ -105,11 +105,11 @@ def process(command: tuple[str, ...], log: Path, **environment: str) -> Iterator
             child.wait()
 
 
-def cpu_seconds(*roots: psutil.Process) -> float:
+def cpu_seconds(*roots: psutil.Process, children: bool = True) -> float:
     """User and system time of processes and all their children, so far."""
     total = 0.0
     for root in roots:
-        for member in [root, *root.children(recursive=True)]:
+        for member in [root, *(root.children(recursive=True) if children else ())]:
             try:
                 times = member.cpu_times()
             except psutil.NoSuchProcess:
@@ -119,12 +119,12 @@ def cpu_seconds(*roots: psutil.Process) -> float:
 
 
 @contextmanager
-def counted(groups: Groups) -> Iterator[dict[str, float]]:
-    """CPU seconds of each group over the block."""
-    before = {name: cpu_seconds(*members) for name, members in groups.items()}
+def counted(groups: Groups, *, children: bool = True) -> Iterator[dict[str, float]]:
+    """CPU seconds of each group over the block, with those of the members' children."""
+    before = {name: cpu_seconds(*members, children=children) for name, members in groups.items()}
     used: dict[str, float] = {}
     yield used
-    used |= {name: cpu_seconds(*members) - before[name] for name, members in groups.items()}
+    used |= {name: cpu_seconds(*members, children=children) - before[name] for name, members in groups.items()}
 
 
 def drained(queue: str) -> None:

@@ -9,22 +9,26 @@ from __future__ import annotations
 
 from datetime import date
 
-from django.db.models import Count, Q, Sum
+from django.db import connection
 
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES
 from brokers.models import BrokerOrder, OrderIntent
 
-_ENDED = Q(status__in=sorted(TERMINAL_ORDER_STATUSES))
+_ENDED = sorted(TERMINAL_ORDER_STATUSES)
+# Every reading of an account asks this, so it is plain SQL; what is told is only compared.
+_VERSION = (
+    "SELECT (SELECT SUM(intent.version) "  # noqa: S608
+    f"FROM {OrderIntent._meta.db_table} intent WHERE intent.account_id = %s AND intent.trading_day = %s), "
+    f"COUNT(*), COUNT(CASE WHEN seen.status IN ({', '.join(['%s'] * len(_ENDED))}) THEN 1 END), "
+    "SUM(seen.quantity), SUM(seen.filled_quantity), SUM(seen.limit_price) "
+    f"FROM {BrokerOrder._meta.db_table} seen WHERE seen.account_id = %s AND seen.trading_day = %s"
+)
 
 
 def of(account_id: int, day: date) -> str:
-    """What differs whenever an order of the account's IST day has moved; two statements over the day's orders."""
-    intents = OrderIntent.objects.filter(account=account_id, trading_day=day).aggregate(moves=Sum("version"))
-    orders = BrokerOrder.objects.filter(account=account_id, trading_day=day).aggregate(
-        count=Count("pk"),
-        ended=Count("pk", filter=_ENDED),
-        quantity=Sum("quantity"),
-        filled=Sum("filled_quantity"),
-        price=Sum("limit_price"),
-    )
-    return ":".join(str(each or 0) for each in (day, *intents.values(), *orders.values()))
+    """What differs whenever an order of the account's IST day has moved; one statement over the day's orders."""
+    when = connection.ops.adapt_datefield_value(day)
+    with connection.cursor() as cursor:
+        cursor.execute(_VERSION, [account_id, when, *_ENDED, account_id, when])
+        found = cursor.fetchone()
+    return ":".join(str(each or 0) for each in (day, *found))

@@ -33,6 +33,8 @@ def spec_of(broker: str) -> AdapterSpec:
 
     :raises AccountNotFound: no such broker; the message names those there are.
     """
+    if isinstance(broker, str) and broker in specs():
+        return specs()[broker]
     wanted = broker.strip().upper() if isinstance(broker, str) else repr(broker)
     for spec in specs().values():
         if wanted == spec.name.upper() or wanted in spec.aliases:

@@ -6,6 +6,7 @@ import atexit
 import os
 import shlex
 import threading
+import weakref
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from brokers.models import BrokerAccount
 
 
+#: Gateways that a process keeps. Each holds some 60 kB: a client of the SDK, its connections, an open session.
+MOST_GATEWAYS = 1000
+
+
 class BrokerFactory:
-    """Gives one live gateway for each account in each process."""
+    """Gives one live gateway for each account in each process; those that were not asked for longest are let go."""
 
     _gateways: dict[tuple[int, str, str], BrokerGateway] = {}
     _lock = threading.Lock()
@@ -47,11 +52,16 @@ class BrokerFactory:
         spec = spec_of(broker)
         key = (os.getpid(), spec.name, account)
         with cls._lock:
-            gateway = cls._gateways.get(key)
+            gateway = cls._gateways.pop(key, None)
             if gateway is None:
-                row = find_account(spec.name, account)
-                clock = configured_clock()
-                gateway = cls._gateways[key] = BrokerGateway(row, make_adapter(row, clock=clock), clock=clock)
+                row, clock = find_account(spec.name, account), configured_clock()
+                adapter = make_adapter(row, clock=clock)
+                gateway = BrokerGateway(row, adapter, clock=clock)
+                # Not when it is let go: somebody may be in the middle of a call.
+                weakref.finalize(gateway, adapter.close).atexit = False
+            cls._gateways[key] = gateway
+            while len(cls._gateways) > MOST_GATEWAYS:
+                del cls._gateways[next(iter(cls._gateways))]
         return gateway
 
     @classmethod

@@ -100,7 +100,7 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         self._adapter = adapter
         self._wait = wait
         self._new_id = new_id
-        self._limiter = limits.CallLimiter(settings.REDIS_URL)
+        self._limiter = limits.limiter_of(settings.REDIS_URL)
         self._session_version: int | None = None
         self._held: _Held | None = None
         self._lock = threading.RLock()

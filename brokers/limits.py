@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 
 import redis
@@ -102,10 +103,13 @@ class _Memory:
     #: Milliseconds by the server's clock. No broker grants more in its longest window.
     recent: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
 
-    def note(self, moment: int, day: str) -> None:
+    def note(self, moment: int, day: str, longest_ms: int) -> None:
+        """What is older than the longest window is forgotten, since no window would count it; never the newest."""
         self.of_day = self.of_day + 1 if day == self.day else 1
         self.day = day
         self.recent.append(moment)
+        while len(self.recent) > 1 and self.recent[0] <= moment - longest_ms:
+            self.recent.popleft()
 
 
 _memories: dict[str, _Memory] = {}
@@ -227,7 +231,7 @@ class CallLimiter:
             code, value = self._grant(keys=keys, args=[memory.birth, *budget])
         if code == _GRANTED:
             with _memory_lock:
-                memory.note(value, day)
+                memory.note(value, day, max(budget[2::2], default=0))
         return code, value
 
     def spent(self, accounts: Iterable[BrokerAccount], day: date) -> list[int]:
@@ -247,17 +251,20 @@ class CallLimiter:
         self._redis.close()
 
 
+@cache
+def limiter_of(redis_url: str) -> CallLimiter:
+    """The one of this process, whose connections all accounts share."""
+    return CallLimiter(redis_url)
+
+
 def count_urgent(account: BrokerAccount, now: datetime, *, calls: int) -> None:
     """Count calls of an account that cannot wait for reads, one after another.
 
     :raises RateLimited: there is no room for all of them; those before it stay counted.
     """
-    limiter = CallLimiter(settings.REDIS_URL)
-    try:
-        for _ in range(calls):
-            limiter.count(account, now, urgent=True)
-    finally:
-        limiter.close()
+    limiter = limiter_of(settings.REDIS_URL)
+    for _ in range(calls):
+        limiter.count(account, now, urgent=True)
 
 
 def read_share(calls_per_day: int) -> int:
