@@ -13,14 +13,14 @@ from datetime import datetime
 
 from django.conf import settings
 
-from brokers.alerts import close_alert, raise_alert, was_raised
+from brokers.alerts import close_alert, open_keys, raise_alert, was_raised
 from brokers.calendar import MarketCalendar
 from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.enums import Exchange
 from brokers.domain.errors import BrokerUnavailable
 from brokers.interfaces import Clock
-from brokers.limits import CallLimiter, read_share
+from brokers.limits import limiter_of, read_share
 from brokers.models import BrokerAccount, Severity
 
 #: A plan that is behind by less than this part is not behind.
@@ -77,13 +77,10 @@ def plans(accounts: Iterable[BrokerAccount], clock: Clock) -> dict[int, DayPlan]
     now = clock.now()
     if not limited:
         return {}
-    limiter = CallLimiter(settings.REDIS_URL)
     try:
-        spent = limiter.spent(limited, trading_day(now))
+        spent = limiter_of(settings.REDIS_URL).spent(limited, trading_day(now))
     except BrokerUnavailable:
         return {}
-    finally:
-        limiter.close()
     left = _time_left(clock, now)
     return {
         account.pk: DayPlan(budget=read_share(limit), spent=used, time_left=left)
@@ -93,13 +90,15 @@ def plans(accounts: Iterable[BrokerAccount], clock: Clock) -> dict[int, DayPlan]
 
 def tell(accounts: Iterable[BrokerAccount], found: Mapping[int, DayPlan], now: datetime) -> None:
     """One alert for an account and day while its budget runs short; taken back when it lasts again."""
+    told = open_keys(_KIND)
     for account in accounts:
         plan = found.get(account.pk)
         if plan is None:
             continue
         key = f"{account.pk}:{trading_day(now)}"
         if plan.stretch == 1:
-            close_alert(_KIND, key, because="the calls last for the rest of the day again", at=now)
+            if key in told:
+                close_alert(_KIND, key, because="the calls last for the rest of the day again", at=now)
         elif not was_raised(_KIND, key):
             raise_alert(
                 _KIND,

@@ -22,6 +22,10 @@ USUAL = {
 }
 #: A broker with a budget for the day has its order book read a quarter as often.
 BUDGETED_STRETCH = 4
+#: Seconds within a minute at which those kinds are read that come beside margins and positions, which are read when
+#: their slot begins; and whose turn is first. So no two of them fall together, and none on a margin.
+_BESIDE = (10, 20, 40, 50)
+_TURNS = {SnapshotKind.ORDERS: 0, SnapshotKind.TRADES: 1, SnapshotKind.HOLDINGS: 2}
 _OPERATIONS = {
     SnapshotKind.MARGIN: Operation.MARGIN,
     SnapshotKind.POSITIONS: Operation.POSITIONS,
@@ -48,6 +52,19 @@ class Cadences:
             return timedelta(seconds=seconds) if seconds else None
         is_spared = kind is SnapshotKind.ORDERS and capabilities.calls_per_day is not None
         return USUAL[kind] * (BUDGETED_STRETCH if is_spared else 1)
+
+
+def offset(account: BrokerAccount, kind: SnapshotKind, every: timedelta) -> timedelta:
+    """How long after a slot began it is read; the same for every slot of an account and kind, and less than ``every``.
+
+    All at once would be more calls than a broker takes in a second, and those of a thousand accounts come in a burst.
+    """
+    turn = _TURNS.get(kind)
+    if turn is None:
+        return timedelta(0)
+    minutes, place = divmod(account.pk, len(_BESIDE))
+    seconds = _BESIDE[(place + turn) % len(_BESIDE)]
+    return timedelta(minutes=minutes, seconds=seconds) % every
 
 
 def current() -> Cadences:

@@ -117,7 +117,10 @@ def schedule_sync(*, slot_at: str | None = None, cadence_seconds: float | None =
     if market_is_active():
         plans, found = day_plans(), cadences.current()
         each_account(
-            sync_orders, Tick.of(slot_at, cadence_seconds), every=lambda account: _every(account, found, plans)
+            sync_orders,
+            Tick.of(slot_at, cadence_seconds),
+            every=lambda account: _every(account, found, plans),
+            offset=lambda account, every: cadences.offset(account, SnapshotKind.ORDERS, every),
         )
 
 

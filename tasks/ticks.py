@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from brokers import budgets
 from brokers.budgets import DayPlan
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 #: Sessions and instruments are made ready this long before the first exchange opens.
 BEFORE_OPEN = timedelta(minutes=75)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,11 +40,16 @@ class Tick:
         """Whether this tick is one of those that come only ``every`` so often."""
         return floor(self.slot_at, every) == self.slot_at
 
+    def reads(self, every: timedelta, offset: timedelta) -> datetime | None:
+        """The slot that is read with this tick, where each is read ``offset`` after its start; None for none."""
+        start = floor(self.slot_at, every)
+        # To the tick before it, where ticks are further apart.
+        return start if self.slot_at - start == offset - offset % self.cadence else None
+
 
 def floor(moment: datetime, cadence: timedelta) -> datetime:
     """The start of the slot that ``moment`` is in."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return moment - (moment - epoch) % cadence
+    return moment - (moment - _EPOCH) % cadence
 
 
 def slot(cadence: timedelta) -> datetime:
@@ -72,33 +79,53 @@ def each_account(
     *,
     where: Callable[[BrokerAccount], bool] = lambda account: True,
     every: Callable[[BrokerAccount], timedelta | None] | None = None,
+    offset: Callable[[BrokerAccount, timedelta], timedelta] = lambda account, every: timedelta(0),
     more: Mapping[str, str] | None = None,
 ) -> int:
     """Enqueue ``task`` for every active account, with ``more`` arguments; return how many.
 
-    With ``every``, only for those that have a cadence and for which a slot of it begins with this tick. The message
-    lapses before the next slot's, and its id is that of the slot.
+    With ``every``, only for those that have a cadence and a slot of it that is read ``offset`` after its start, with
+    this tick. The message lapses before the next slot's is sent, and its id is that of the slot.
     """
     count = 0
-    for account in active_accounts():
-        cadence = every(account) if every else tick.cadence
-        if cadence is None or (every and not tick.is_due(cadence)) or not where(account):
+    for account in in_turn(active_accounts(), tick):
+        cadence = every(account) if every else None
+        if (every and cadence is None) or not where(account):
             continue
-        kwargs: dict[str, object] = {
-            "broker": account.broker,
-            "account": account.name,
-            "slot_at": tick.slot_at.isoformat(),
-            **(more or {}),
-        }
-        if every:
-            kwargs["cadence_seconds"] = cadence.total_seconds()
-        task.apply_async(
-            kwargs=kwargs,
-            task_id=f"{task.name.rpartition('.')[2]}-{account.pk}-{tick.slot_at:%Y%m%dT%H%M%S}",
-            expires=max(1.0, cadence.total_seconds() * 0.9),
-        )
-        count += 1
+        slot_at = tick.reads(cadence, offset(account, cadence)) if cadence else tick.slot_at
+        if slot_at is not None:
+            enqueue(task, account, slot_at, tick.cadence, cadence, more or {})
+            count += 1
     return count
+
+
+def enqueue(
+    task: BaseTask,
+    account: BrokerAccount,
+    slot_at: datetime,
+    lasts: timedelta,
+    every: timedelta | None = None,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Enqueue ``task`` for one slot of an account; ``lasts`` says how long the message does where it has no cadence."""
+    kwargs: dict[str, object] = {
+        "broker": account.broker,
+        "account": account.name,
+        "slot_at": slot_at.isoformat(),
+        **(more or {}),
+    }
+    if every:
+        kwargs["cadence_seconds"] = every.total_seconds()
+    task.apply_async(
+        kwargs=kwargs,
+        task_id=f"{task.name.rpartition('.')[2]}-{account.pk}-{slot_at:%Y%m%dT%H%M%S}",
+        expires=max(1.0, (every or lasts).total_seconds() * 0.9),
+    )
+
+
+def in_turn(accounts: Iterable[BrokerAccount], tick: Tick) -> list[BrokerAccount]:
+    """The accounts in another order at each tick, which follows from its slot: a full queue starves none for ever."""
+    return sorted(accounts, key=lambda account: crc32(f"{tick.slot_at.timestamp():.0f} {account}".encode()))
 
 
 def day_plans() -> dict[int, DayPlan]:

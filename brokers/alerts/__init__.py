@@ -65,6 +65,12 @@ def was_raised(kind: str, key: str) -> bool:
     return Alert.objects.filter(key=_key(kind, key)).exists()
 
 
+def open_keys(kind: str) -> set[str]:
+    """The keys of the alerts of a kind that nobody has acknowledged."""
+    found = Alert.objects.filter(kind=kind, acknowledged_at__isnull=True).values_list("key", flat=True)
+    return {key.removeprefix(f"{kind}:") for key in found}
+
+
 def _close(alerts: QuerySet[Alert], by: str, at: datetime) -> int:
     with transaction.atomic():
         open_ones = list(alerts.filter(acknowledged_at__isnull=True).values_list("pk", flat=True))

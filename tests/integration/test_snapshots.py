@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from brokers.models import (
 from brokers.models.snapshots import Snapshot
 from brokers.shared_reads import get_margin_cached
 from tasks import snapshots as tasks
-from tasks.orders import sync_orders
+from tasks.orders import schedule_sync, sync_orders
 from tests.integration.test_risk import position
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, SHARE, ScriptedAdapter
@@ -82,7 +83,7 @@ def set_cadence(account: BrokerAccount, kind: SnapshotKind, seconds: int) -> Non
 def enqueued(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
     """What ticks enqueue, by task."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for task in (*tasks._TASKS.values(), tasks.record_day):
+    for task in (*tasks._TASKS.values(), tasks.record_day, sync_orders):
         calls = found.setdefault(task.name.rpartition(".")[2], [])
         monkeypatch.setattr(task, "apply_async", lambda calls=calls, **call: calls.append(call))
     return found
@@ -99,16 +100,35 @@ def test_each_account_is_read_by_its_own_cadences(
     other = BrokerAccount.objects.create(broker=BROKER, name="other")
     set_cadence(account, SnapshotKind.POSITIONS, 10)
     set_cadence(account, SnapshotKind.MARGIN, 0)
-    tick_for(2)
+    tick_for(15)
 
     def slots_of(task: str, name: str) -> list[str]:
         return [call["kwargs"]["slot_at"][14:19] for call in enqueued[task] if call["kwargs"]["account"] == name]
 
-    assert slots_of("snapshot_positions", "default") == [f"0{m}:{s}0" for m in (0, 1) for s in range(6)]
-    assert slots_of("snapshot_positions", other.name) == ["00:00", "00:30", "01:00", "01:30"]
+    assert slots_of("snapshot_positions", "default") == [f"{m:02}:{s}0" for m in range(15) for s in range(6)]
+    assert slots_of("snapshot_positions", other.name) == [f"{m:02}:{s}" for m in range(15) for s in ("00", "30")]
     assert slots_of("snapshot_margin", "default") == []
-    assert slots_of("snapshot_margin", other.name) == ["00:00", "01:00"]
+    assert slots_of("snapshot_margin", other.name) == [f"{m:02}:00" for m in range(15)]
     assert slots_of("snapshot_holdings", other.name) == slots_of("snapshot_trades", other.name) == ["00:00"]
+
+
+def test_no_account_is_asked_for_more_at_once_than_its_broker_takes(
+    account: BrokerAccount, enqueued: dict[str, list[dict[str, Any]]]
+) -> None:
+    """Over a quarter of an hour with its start, at which every kind has a slot that begins."""
+    BrokerAccount.objects.bulk_create(BrokerAccount(broker=BROKER, name=f"more-{number}") for number in range(7))
+    asked: Counter[tuple[str, int]] = Counter()
+    for number in range(90):
+        before = {task: len(calls) for task, calls in enqueued.items()}
+        for schedule in (tasks.schedule, schedule_sync):
+            schedule.run(slot_at=(NOON + number * timedelta(seconds=10)).isoformat(), cadence_seconds=10)
+        for task, calls in enqueued.items():
+            asked.update((call["kwargs"]["account"], number) for call in calls[before[task] :])
+    names = {name for name, _ in asked}
+    assert len(names) == 8
+    assert max(asked.values()) == 2
+    assert all(len(enqueued[task]) == len(names) for task in ("snapshot_holdings", "snapshot_trades"))
+    assert len(enqueued["sync_orders"]) == len(names) * 15
 
 
 def test_a_message_lapses_before_the_next_slot_of_its_own_cadence(
