@@ -26,7 +26,7 @@ from brokers.models import (
     ThinningMark,
     TradeBookSnapshot,
 )
-from brokers.models.snapshots import Snapshot
+from brokers.models.snapshots import LONGEST_SECONDS, Snapshot
 
 MODELS: dict[SnapshotKind, type[Snapshot]] = {
     SnapshotKind.MARGIN: MarginSnapshot,
@@ -36,6 +36,8 @@ MODELS: dict[SnapshotKind, type[Snapshot]] = {
     SnapshotKind.TRADES: TradeBookSnapshot,
 }
 
+#: A reading may be taken this long before its slot begins: see :data:`brokers.day_records.AFTER_CLOSE`.
+_EARLIEST = timedelta(seconds=2)
 
 S = TypeVar("S", bound=Snapshot)
 
@@ -83,7 +85,7 @@ def day_curve(account: BrokerAccount, day: date) -> list[Point]:
 
 def slots_of_day(account: BrokerAccount, day: date, clock: Clock) -> list[SlotsOfDay]:
     """Every kind's slots of an IST day, in the order of :class:`SnapshotKind`."""
-    found, trading = cadences.current(), _trading(clock, day)
+    found, trading = cadences.current(), trading_hours(clock, day)
     marks = dict(ThinningMark.objects.values_list("table", "thinned_until"))
     counted = []
     for kind, model in MODELS.items():
@@ -110,12 +112,27 @@ def of_day(model: type[S], account: BrokerAccount, day: date) -> QuerySet[S]:
     return rows.filter(slot_at__lt=start_of(day + timedelta(days=1))).order_by("slot_at")
 
 
+def taken_until(
+    model: type[S], account: BrokerAccount, moment: datetime, *, since: datetime | None = None
+) -> QuerySet[S]:
+    """An account's readings that were received until ``moment``, and not before ``since``; the newest slot first.
+
+    When they were received has no index, so the slots are bounded too: a reading is later than the start of its slot, but
+    for the one that ends a day, and never later than the longest cadence allows.
+    """
+    rows = model._default_manager.filter(account=account, status=Snapshot.Status.OK, taken_at__lte=moment)
+    rows = rows.filter(slot_at__lte=moment + _EARLIEST)
+    if since is not None:
+        rows = rows.filter(taken_at__gte=since, slot_at__gte=since - timedelta(seconds=LONGEST_SECONDS))
+    return rows.order_by("-slot_at")
+
+
 def start_of(day: date) -> datetime:
     """00:00 IST."""
     return datetime.combine(day, time(), IST)
 
 
-def _trading(clock: Clock, day: date) -> tuple[datetime, datetime] | None:
+def trading_hours(clock: Clock, day: date) -> tuple[datetime, datetime] | None:
     """From the first opening to the last close, or to now; None when there is nothing yet."""
     calendar = MarketCalendar(clock)
     held = [session for exchange in Exchange if (session := calendar.session(exchange, day)) is not None]

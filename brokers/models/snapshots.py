@@ -7,6 +7,8 @@ from brokers.models.accounts import BrokerAccount
 
 #: Seconds between two ticks of the schedule; every cadence is a multiple.
 STEP_SECONDS = 10
+#: The longest cadence.
+LONGEST_SECONDS = 86_400
 
 
 class SnapshotKind(models.TextChoices):
@@ -19,7 +21,7 @@ class SnapshotKind(models.TextChoices):
 
 def check_cadence(seconds: int) -> None:
     """:raises ValidationError: it is no multiple of the schedule's step, or longer than a day."""
-    if seconds % STEP_SECONDS or seconds > 86_400:
+    if seconds % STEP_SECONDS or seconds > LONGEST_SECONDS:
         raise ValidationError(
             f"{seconds} s is no cadence; give a multiple of {STEP_SECONDS} s up to a day, 86400 s, or 0 for never."
         )
@@ -69,8 +71,11 @@ class Snapshot(models.Model):
     class Meta:
         abstract = True
         constraints = [models.UniqueConstraint(fields=["account", "slot_at"], name="%(class)s_once_per_slot")]
-        # The page of what failed does not read all that went well.
-        indexes = [models.Index(fields=["status", "-id"], name="%(class)s_status")]
+        # The pages of what failed and of what was late do not read all that went well.
+        indexes = [
+            models.Index(fields=["status", "-id"], name="%(class)s_status"),
+            models.Index(fields=["-id"], condition=models.Q(is_late=True), name="%(class)s_late"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.account} {self.slot_at:%Y-%m-%d %H:%M:%S} {self.status}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from brokers import slots
 from brokers.discovery import spec_of
 from brokers.domain.enums import Side
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, PositionSnapshot, TradeFill
@@ -85,11 +86,9 @@ def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> b
     first, last = compared[0], compared[-1]
     if not _fits(attempt, _net(attempt, last) - _net(attempt, first), _read_at(first), _read_at(last)):
         return False
-    before = PositionSnapshot.objects.filter(
-        account=attempt.intent.account,
-        status=PositionSnapshot.Status.OK,
-        taken_at__range=(attempt.armed_at - BASELINE_AGE, attempt.armed_at),
-    ).order_by("-taken_at")
+    before = slots.taken_until(
+        PositionSnapshot, attempt.intent.account, attempt.armed_at, since=attempt.armed_at - BASELINE_AGE
+    )
     baseline = next((each for each in before if each.taken_at and _is_calm(each.taken_at, restless)), None)
     if baseline is None or baseline.taken_at is None:
         return True

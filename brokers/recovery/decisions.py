@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Model
 
+from brokers import slots
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.errors import OrderDenied
@@ -232,10 +233,7 @@ def _position(intent: OrderIntent, reading: BookRead) -> int | None:
 def _position_before(intent: OrderIntent) -> int | None:
     """Units held by the last reading of the positions before the intent; None when there was none."""
     lines = PositionLine.objects.filter(exchange=intent.exchange, symbol=intent.symbol)
-    before = PositionSnapshot.objects.filter(
-        account=intent.account, status=PositionSnapshot.Status.OK, taken_at__lt=intent.created_at
-    ).order_by("-taken_at")
-    newest = before.first()
+    newest = slots.taken_until(PositionSnapshot, intent.account, intent.created_at).first()
     return sum(lines.filter(snapshot=newest).values_list("quantity", flat=True)) if newest else None
 
 

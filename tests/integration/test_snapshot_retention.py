@@ -166,3 +166,35 @@ def test_the_usual_questions_are_answered_from_an_index(account: BrokerAccount, 
     failed = plan(every.filter(status="FAILED").order_by("-id")[:51])
     assert f"INDEX {model.__name__}_STATUS".upper() in failed
     assert "TEMP B-TREE" not in failed
+    late = plan(every.filter(is_late=True).order_by("-id")[:51])
+    assert f"INDEX {model.__name__}_LATE".upper() in late
+    assert "TEMP B-TREE" not in late
+
+
+@pytest.mark.skipif(settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3", reason="SQLite's words")
+@pytest.mark.parametrize("since", [None, NOW - timedelta(minutes=5)])
+def test_readings_until_a_moment_are_looked_for_among_the_slots_near_it(
+    account: BrokerAccount, since: datetime | None
+) -> None:
+    found = plan(slots.taken_until(PositionSnapshot, account, NOW, since=since)[:1])
+    assert "INDEX SQLITE_AUTOINDEX_BROKERS_POSITIONSNAPSHOT_1 (ACCOUNT_ID=?" in found
+    assert ("SLOT_AT>? AND SLOT_AT<?" if since else "SLOT_AT<?") in found
+    assert "TEMP B-TREE" not in found
+
+
+def test_readings_until_a_moment_are_those_that_succeeded_by_then(account: BrokerAccount) -> None:
+    def take(minutes_ago: float, *, after: float = 0, status: str = "OK") -> PositionSnapshot:
+        slot_at = NOW - timedelta(minutes=minutes_ago)
+        return PositionSnapshot.objects.create(
+            account=account,
+            slot_at=slot_at,
+            status=status,
+            taken_at=slot_at + timedelta(minutes=after) if status == "OK" else None,
+            created_at=slot_at,
+        )
+
+    old, young, _ = take(20), take(3), take(2, status="FAILED")
+    early, late = take(-1 / 60, after=-2 / 60), take(4, after=5)
+    assert list(slots.taken_until(PositionSnapshot, account, NOW)) == [early, young, old]
+    assert list(slots.taken_until(PositionSnapshot, account, NOW, since=NOW - timedelta(minutes=5))) == [early, young]
+    assert list(slots.taken_until(PositionSnapshot, account, NOW + timedelta(minutes=1))) == [early, young, late, old]
