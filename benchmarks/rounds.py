@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from benchmarks import stack
 from benchmarks.stack import Groups
 

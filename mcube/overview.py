@@ -16,7 +16,7 @@ from django.db.models import Count, OuterRef, Subquery
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from brokers import budgets
+from brokers import budgets, slot_watch
 from brokers.budgets import DayPlan
 from brokers.calendar import MarketCalendar
 from brokers.clock import configured_clock, trading_day
@@ -34,6 +34,7 @@ from brokers.models import (
     SessionState,
 )
 from brokers.models.snapshots import Snapshot
+from brokers.slot_watch import Trouble
 from mcube import processes
 from mcube.celery import app
 
@@ -62,6 +63,10 @@ class AccountView:
     calls: DayPlan | None
     #: How its live feed stands; None where no process keeps one, or Redis does not answer.
     feed: FeedLife | None
+    #: Readings of the last hour of trading that failed or are missing.
+    troubles: Sequence[Trouble]
+    #: The sentence of today's record, or of the last day's, that could not be written.
+    unwritten_day: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +107,7 @@ def take(clock: Clock | None = None) -> Overview:
         unknown_days=[
             calendar.why_closed(each, now) for each in Exchange if not calendar.is_known(each, trading_day(now))
         ],
-        accounts=_accounts(plans, lives),
+        accounts=_accounts(plans, lives, clock),
         orders=dict(
             OrderIntent.objects.filter(trading_day=trading_day(now))
             .values_list("state")
@@ -142,11 +147,16 @@ def connect() -> redis.Redis:
     )
 
 
-def _accounts(plans: Mapping[int, DayPlan], lives: Mapping[int, FeedLife]) -> list[AccountView]:
+def _accounts(
+    plans: Mapping[int, DayPlan], lives: Mapping[int, FeedLife], clock: Clock
+) -> list[AccountView]:
+    accounts = list(BrokerAccount.objects.select_related("session").order_by("broker", "name"))
+    troubles = slot_watch.of_last_hour(accounts, clock)
+    unwritten = {record.account_id: f"{record.day}: {record.error}" for record in slot_watch.unwritten_days(clock)}
     margins = _newest(MarginSnapshot)
     positions = _newest(PositionSnapshot)
     views = []
-    for account in BrokerAccount.objects.select_related("session").order_by("broker", "name"):
+    for account in accounts:
         margin, margin_failure = margins.get(account.pk, (None, ""))
         held, positions_failure = positions.get(account.pk, (None, ""))
         views.append(
@@ -159,6 +169,8 @@ def _accounts(plans: Mapping[int, DayPlan], lives: Mapping[int, FeedLife]) -> li
                 positions_failure=positions_failure,
                 calls=plans.get(account.pk),
                 feed=lives.get(account.pk),
+                troubles=troubles.get(account.pk, ()),
+                unwritten_day=unwritten.get(account.pk, ""),
             )
         )
     return views

@@ -96,6 +96,13 @@ TABLE = (
         "which are multiples of this.",
     ),
     Entry(
+        name="missing readings",
+        task="tasks.snapshots.watch",
+        every=300,
+        expires=240,
+        description="Tells people of readings of the last hour that failed or are missing.",
+    ),
+    Entry(
         name="end of the day",
         task="tasks.snapshots.schedule_days",
         every=300,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from brokers import book_slots, budgets, cadences, day_records, snapshots
+from brokers import book_slots, budgets, cadences, day_records, slot_watch, snapshots
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.factory import find_account
@@ -14,7 +14,7 @@ from brokers.models import BrokerAccount, SnapshotKind
 from brokers.risk import loss
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask
-from tasks.ticks import Tick, active_accounts, day_plans, each_account, market_is_active
+from tasks.ticks import Tick, active_accounts, each_account, enqueue, in_turn, market_is_active
 
 
 @app.task(name="tasks.snapshots.snapshot_margin", base=PollTask)
@@ -102,15 +102,17 @@ def schedule(*, slot_at: str | None = None, cadence_seconds: float | None = None
     """
     if not market_is_active():
         return
-    tick, plans, found = Tick.of(slot_at, cadence_seconds), day_plans(), cadences.current()
-    for kind, task in _TASKS.items():
-
-        def every(account: BrokerAccount, kind: SnapshotKind = kind) -> timedelta | None:
-            plan, usual = plans.get(account.pk), found.of(account, kind)
-            return usual * (plan.stretch if plan else 1) if usual else None
-
-        each_account(task, tick, every=every)
-    budgets.tell(active_accounts(), plans, configured_clock().now())
+    tick, accounts, found = Tick.of(slot_at, cadence_seconds), list(active_accounts()), cadences.current()
+    plans = budgets.plans(accounts, configured_clock())
+    for account in in_turn(accounts, tick):
+        plan = plans.get(account.pk)
+        for kind, task in _TASKS.items():
+            if (usual := found.of(account, kind)) is None:
+                continue
+            every = usual * (plan.stretch if plan else 1)
+            if (slot := tick.reads(every, cadences.offset(account, kind, every))) is not None:
+                enqueue(task, account, slot, tick.cadence, every)
+    budgets.tell(accounts, plans, configured_clock().now())
 
 
 @app.task(name="tasks.snapshots.schedule_days", base=BaseTask, expires=240)
@@ -118,6 +120,8 @@ def schedule_days(*, slot_at: str | None = None, cadence_seconds: float | None =
     """After the last close of a trading day: the record of every active account that has none of today."""
     clock = configured_clock()
     day_records.note_missed(list(active_accounts()), clock)
+    # What failed at the tick before this one.
+    slot_watch.tell_of_days(slot_watch.unwritten_days(clock), clock.now())
     if (day := day_records.due_day(clock)) is not None:
         each_account(
             record_day,
@@ -125,6 +129,13 @@ def schedule_days(*, slot_at: str | None = None, cadence_seconds: float | None =
             where=lambda account: not day_records.is_written(account, day),
             more={"day": day.isoformat()},
         )
+
+
+@app.task(name="tasks.snapshots.watch", base=BaseTask, expires=240)
+def watch(**_: Any) -> None:
+    """Tell people of readings of the last hour that failed or are missing."""
+    clock, accounts = configured_clock(), list(active_accounts())
+    slot_watch.tell(accounts, slot_watch.of_last_hour(accounts, clock), clock.now())
 
 
 def every_of(cadence_seconds: float | None) -> timedelta | None:

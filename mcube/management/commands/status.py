@@ -52,6 +52,12 @@ class Command(BaseCommand):
                 console.print(f"  [red]since then[/] {view.account}: {escape(scrub(failure))}", soft_wrap=True)
             if view.calls and view.calls.words:
                 console.print(f"  [yellow]calls run short[/] {view.account}: {view.calls.words}", soft_wrap=True)
+            if view.troubles:
+                words = "; ".join(map(str, view.troubles))
+                console.print(f"  [yellow]readings of the last hour[/] {view.account}: {words}", soft_wrap=True)
+            if view.unwritten_day:
+                words = escape(scrub(view.unwritten_day))
+                console.print(f"  [red]day not recorded[/] {view.account} {words}", soft_wrap=True)
         if any(view.feed for view in seen.accounts):
             console.print(_feeds(seen))
         console.print(_processes(seen, workers))
@@ -163,6 +169,9 @@ def _account_data(view: AccountView) -> dict[str, Any]:
         "calls_for_reads": view.calls.budget if view.calls else None,
         "polls_stretched": view.calls.stretch if view.calls else 1,
         "feed": _feed_data(view.feed) if view.feed else None,
+        "readings_failed": sum(trouble.failed for trouble in view.troubles),
+        "readings_missing": sum(trouble.missing for trouble in view.troubles),
+        "day_not_recorded": scrub(view.unwritten_day),
     }
 
 
