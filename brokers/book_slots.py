@@ -11,27 +11,25 @@ from brokers.models import BrokerAccount, OrderBookSnapshot, TradeBookSnapshot
 from brokers.models.snapshots import Snapshot
 
 
-def take_orders(account_id: int, slot_at: datetime, every: timedelta | None = None) -> OrderBookSnapshot:
+def take_orders(account: BrokerAccount, slot_at: datetime, every: timedelta | None = None) -> OrderBookSnapshot:
     """Bring the ledger up to the broker's order book; a book that could not be read is a row that says so.
 
     The book is read whether the slot is taken already or not: orders are followed by it.
     """
-    account = BrokerAccount.objects.get(pk=account_id)
     try:
-        orders = book.sync_orders(account_id)
+        orders = book.sync_orders(account.pk)
     except snapshots.FAILURES as error:
         return snapshots.write(OrderBookSnapshot, account, slot_at, every, snapshots.failed(error))[0]
     return snapshots.write(OrderBookSnapshot, account, slot_at, every, {**_taken(), "orders": orders})[0]
 
 
-def take_trades(account_id: int, slot_at: datetime, every: timedelta | None = None) -> TradeBookSnapshot:
+def take_trades(account: BrokerAccount, slot_at: datetime, every: timedelta | None = None) -> TradeBookSnapshot:
     """Write the day's fills into the ledger; a slot that is taken already costs no call."""
-    account = BrokerAccount.objects.get(pk=account_id)
     slots = TradeBookSnapshot.objects.filter(account=account, slot_at=slot_at)
-    if done := slots.filter(status=Snapshot.Status.OK).first():
-        return done
+    if slots.filter(status=Snapshot.Status.OK).exists():
+        return slots.get()
     try:
-        fills = book.sync_trades(account_id)
+        fills = book.sync_trades(account.pk)
     except snapshots.FAILURES as error:
         return snapshots.write(TradeBookSnapshot, account, slot_at, every, snapshots.failed(error))[0]
     return snapshots.write(TradeBookSnapshot, account, slot_at, every, {**_taken(), "fills": fills})[0]

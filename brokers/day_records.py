@@ -41,7 +41,7 @@ def is_written(account: BrokerAccount, day: date) -> bool:
     return DayRecord.objects.filter(account=account, day=day, status=DayRecord.Status.OK).exists()
 
 
-def take(account_id: int, day: date) -> DayRecord:
+def take(account: BrokerAccount, day: date) -> DayRecord:
     """Read the account into the slot of the day's end and write the record of the day, which is today.
 
     A day that is written costs no call and stays as it is. What cannot be read is a record that says so, until a later
@@ -49,18 +49,17 @@ def take(account_id: int, day: date) -> DayRecord:
 
     :raises ValueError: there was no trading on that day.
     """
-    account = BrokerAccount.objects.get(pk=account_id)
     if done := DayRecord.objects.filter(account=account, day=day, status=DayRecord.Status.OK).first():
         return done
     close = _last_close(MarketCalendar(configured_clock()), day)
     if close is None:
         raise ValueError(f"{day} was no trading day; only those have an end to record.")
     slot_at = close + AFTER_CLOSE + _OFF_THE_GRID
-    margin = snapshots.take_margin(account_id, slot_at)
-    positions = snapshots.take_positions(account_id, slot_at)
+    margin = snapshots.take_margin(account, slot_at)
+    positions = snapshots.take_positions(account, slot_at)
     holds = Operation.HOLDINGS in spec_of(account.broker).capabilities.operations
-    holdings = snapshots.take_holdings(account_id, slot_at) if holds else None
-    books: list[Snapshot] = [book_slots.take_orders(account_id, slot_at), book_slots.take_trades(account_id, slot_at)]
+    holdings = snapshots.take_holdings(account, slot_at) if holds else None
+    books: list[Snapshot] = [book_slots.take_orders(account, slot_at), book_slots.take_trades(account, slot_at)]
     readings = [margin, positions, *([holdings] if holdings else []), *books]
     problem = next((reading.error for reading in readings if reading.status == Snapshot.Status.FAILED), "")
     if problem:

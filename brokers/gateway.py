@@ -78,7 +78,8 @@ class _Held(NamedTuple):
 
     session: sessions.Session
     marks: Marks | None
-    until: datetime
+    #: Its use is noted once a minute.
+    noted_until: datetime
 
 
 class BrokerGateway(GatewayReads, GatewayGtts):
@@ -306,11 +307,14 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         """
         marks, now = marks_of(self.account), self.clock.now()
         held = self._held
-        if held and marks and held.marks == marks and now < min(held.session.grant.expires_at, held.until):
+        if held and marks and held.marks == marks and now < held.session.grant.expires_at:
+            if now >= held.noted_until:
+                sessions.note_use(self.account, now)
+                self._held = held._replace(noted_until=now + sessions.USE_NOTED_EVERY)
             return held.session
         session = sessions.ensure(self.account, clock=self.clock, wait=self._wait if _patience.get() > 0 else None)
-        # Marks read before: what changed meanwhile shows at the next look. The session notes its use each minute.
-        self._held = _Held(session=session, marks=marks, until=now + sessions.USE_NOTED_EVERY)
+        # Marks read before: what changed meanwhile shows at the next look.
+        self._held = _Held(session=session, marks=marks, noted_until=now + sessions.USE_NOTED_EVERY)
         return session
 
     def _use(self, session: sessions.Session) -> None:

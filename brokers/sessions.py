@@ -139,6 +139,11 @@ def renew(account: BrokerAccount, *, beyond: int, clock: Clock, make_adapter: Ma
     return login.run()
 
 
+def note_use(account: BrokerAccount, now: datetime) -> None:
+    """Say that a process has used the session that it holds."""
+    SessionState.objects.filter(account_id=account.pk).update(last_used_at=now)
+
+
 def report_expired(account: BrokerAccount, version: int, *, clock: Clock) -> None:
     """The broker did not accept the session of this version. An older version changes nothing."""
     rows = SessionState.objects.filter(account_id=account.pk, version=version, status=Status.VALID)
@@ -203,7 +208,7 @@ def _session_in(state: SessionState, account: BrokerAccount, clock: Clock) -> Se
         grant = SessionGrant(session_token=token, sid=sid, details=state.details, expires_at=state.expires_at)
         session = Session(account_id=account.pk, version=state.version, grant=grant)
         _opened[account.pk] = (stamp, session)
-    _note_use(state, clock)
+    _note_use(state, account, clock)
     return session
 
 
@@ -213,10 +218,10 @@ def _let_go_what_waited(account: BrokerAccount, now: datetime) -> None:
     waiting.exclude(waiting_reason="").update(not_before=now)
 
 
-def _note_use(state: SessionState, clock: Clock) -> None:
+def _note_use(state: SessionState, account: BrokerAccount, clock: Clock) -> None:
     now = clock.now()
     if state.last_used_at is None or abs(now - state.last_used_at) >= USE_NOTED_EVERY:
-        SessionState.objects.filter(pk=state.pk).update(last_used_at=now)
+        note_use(account, now)
 
 
 def _take_lease(state: SessionState, clock: Clock, *, meanwhile: str = Status.LOGGING_IN) -> str:

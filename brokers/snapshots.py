@@ -30,31 +30,31 @@ S = TypeVar("S", bound=Snapshot)
 FAILURES = (BrokerError, CredentialsNotFound, SDKMissing)
 
 
-def take_margin(account_id: int, slot_at: datetime, every: timedelta | None = None) -> MarginSnapshot:
+def take_margin(account: BrokerAccount, slot_at: datetime, every: timedelta | None = None) -> MarginSnapshot:
     """Read an account's margin into the row of its slot; the next slot begins after ``every``.
 
     A slot that is taken already costs no call. A failure is a row that says so, never a zero. What was read is kept
     for those who ask for a cached margin.
     """
-    return _take(MarginSnapshot, "get_margin", account_id, slot_at, every, _margin)
+    return _take(MarginSnapshot, "get_margin", account, slot_at, every, _margin)
 
 
-def take_positions(account_id: int, slot_at: datetime, every: timedelta | None = None) -> PositionSnapshot:
+def take_positions(account: BrokerAccount, slot_at: datetime, every: timedelta | None = None) -> PositionSnapshot:
     """Read an account's positions into the row and lines of their slot; as :func:`take_margin`."""
 
     def lines(snapshot: PositionSnapshot, positions: Sequence[Position]) -> None:
         PositionLine.objects.bulk_create(_position_line(snapshot, position) for position in positions)
 
-    return _take(PositionSnapshot, "get_positions", account_id, slot_at, every, _positions, lines)
+    return _take(PositionSnapshot, "get_positions", account, slot_at, every, _positions, lines)
 
 
-def take_holdings(account_id: int, slot_at: datetime, every: timedelta | None = None) -> HoldingSnapshot:
+def take_holdings(account: BrokerAccount, slot_at: datetime, every: timedelta | None = None) -> HoldingSnapshot:
     """Read an account's holdings into the row and lines of their slot; as :func:`take_margin`."""
 
     def lines(snapshot: HoldingSnapshot, holdings: Sequence[Holding]) -> None:
         HoldingLine.objects.bulk_create(_holding_line(snapshot, holding) for holding in holdings)
 
-    return _take(HoldingSnapshot, "get_holdings", account_id, slot_at, every, _holdings, lines)
+    return _take(HoldingSnapshot, "get_holdings", account, slot_at, every, _holdings, lines)
 
 
 def write(
@@ -90,16 +90,15 @@ def failed(error: Exception) -> dict[str, Any]:
 def _take(
     model: type[S],
     method: str,
-    account_id: int,
+    account: BrokerAccount,
     slot_at: datetime,
     every: timedelta | None,
     values: Callable[[Any], dict[str, Any]],
     lines: Callable[[S, Any], None] = lambda snapshot, value: None,
 ) -> S:
-    account = BrokerAccount.objects.get(pk=account_id)
     slots = model._default_manager.filter(account=account, slot_at=slot_at)
-    if done := slots.filter(status=Snapshot.Status.OK).first():
-        return done
+    if slots.filter(status=Snapshot.Status.OK).exists():
+        return slots.get()
     try:
         reading = shared_reads.ask(BrokerFactory.get_broker(account.broker, account.name), method)
     except FAILURES as error:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import kombu.transport
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 
-#: How long one BRPOP waits while reads are left in the queue: a slot that a read has freed is seen this soon, so that
-#: reads of a few milliseconds follow one another. The server looks at it when it is awake, ten times a second at least.
-GATED_POLL_SECONDS = 0.02
+#: How long one BRPOP waits at most while reads are left in the queue. The end of a read ends it at once, unless the
+#: server does not let clients do that.
+GATED_POLL_SECONDS = 0.1
 
 
 def _always() -> bool:
@@ -62,16 +64,38 @@ class Channel(kombu_redis.Channel):
     def _is_lost(self) -> bool:
         return self.connection is None or self.connection.client is None
 
+    #: The poll under way leaves reads alone, and the server's number of the connection that it waits on, by its socket.
+    _is_gated = False
+    _number: tuple[Any, int] | None = None
+
     def _brpop_start(self, timeout: float | None = None) -> None:
-        if self.reads_may_start():
+        self._is_gated = not self.reads_may_start()
+        if not self._is_gated:
             super()._brpop_start(timeout)  # type: ignore[misc]
             return
+        self._look_up_number()
         steps = self.priority_steps
         self.priority_steps = steps[:-1]
         try:
             super()._brpop_start(GATED_POLL_SECONDS)  # type: ignore[misc]
         finally:
             self.priority_steps = steps
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """A read is acknowledged when it has ended: if that frees its slot, the next poll takes reads again."""
+        super().basic_ack(delivery_tag, multiple=multiple)
+        if self._in_poll and self._is_gated and self._number and self.reads_may_start():
+            with suppress(RedisError):
+                self._create_client().client_unblock(self._number[1])
+
+    def _look_up_number(self) -> None:
+        """Ask once for each connection, while nothing waits on it."""
+        connection = self.client.connection
+        if self._number is None or self._number[0] is not connection._sock:
+            self._number = None
+            connection.send_command("CLIENT", "ID")
+            with suppress(ResponseError):
+                self._number = (connection._sock, int(self.client.parse_response(connection, "CLIENT ID")))
 
 
 class Transport(kombu_redis.Transport):

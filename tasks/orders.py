@@ -96,7 +96,7 @@ def sync_orders(
     """Bring the ledger up to the broker's order book, and write that into the row of the slot."""
     row = find_account(spec_of(broker).name, account)
     with no_waiting():
-        taken = book_slots.take_orders(row.pk, Tick.of(slot_at, None).slot_at, every_of(cadence_seconds))
+        taken = book_slots.take_orders(row, Tick.of(slot_at, None).slot_at, every_of(cadence_seconds))
     if taken.status == Snapshot.Status.FAILED:
         log.warning("The order book of %s could not be read: %s", row, taken.error)
         return

@@ -28,7 +28,7 @@ def snapshot_margin(
 ) -> None:
     """Write the account's margin into the row of its slot; a failure is a row that says so."""
     with no_waiting():
-        snapshots.take_margin(_account(broker, account).pk, _slot(slot_at), every_of(cadence_seconds))
+        snapshots.take_margin(_account(broker, account), _slot(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.snapshot_positions", base=PollTask)
@@ -46,7 +46,7 @@ def snapshot_positions(
     """
     row = _account(broker, account)
     with no_waiting():
-        snapshots.take_positions(row.pk, _slot(slot_at), every_of(cadence_seconds))
+        snapshots.take_positions(row, _slot(slot_at), every_of(cadence_seconds))
     loss.check(row, at=configured_clock().now())
 
 
@@ -61,7 +61,7 @@ def snapshot_holdings(
 ) -> None:
     """Write the account's holdings into the row of their slot; a failure is a row that says so."""
     with no_waiting():
-        snapshots.take_holdings(_account(broker, account).pk, _slot(slot_at), every_of(cadence_seconds))
+        snapshots.take_holdings(_account(broker, account), _slot(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.snapshot_trades", base=PollTask)
@@ -75,14 +75,14 @@ def snapshot_trades(
 ) -> None:
     """Write the account's fills of today into the ledger, and that they were read into the row of the slot."""
     with no_waiting():
-        book_slots.take_trades(_account(broker, account).pk, _slot(slot_at), every_of(cadence_seconds))
+        book_slots.take_trades(_account(broker, account), _slot(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.record_day", base=PollTask)
 def record_day(*, broker: str, account: str = "default", day: str, **_: Any) -> None:
     """Write what the account's day ended with, unless that is written already; a failure is a record that says so."""
     with no_waiting():
-        day_records.take(_account(broker, account).pk, date.fromisoformat(day))
+        day_records.take(_account(broker, account), date.fromisoformat(day))
 
 
 #: Orders have a schedule of their own: what is open is followed at another pace than what is not.

@@ -192,8 +192,8 @@ def test_a_dead_session_is_a_failed_snapshot_and_never_a_zero(status: int, custo
     slot_at = configured_clock().now()
     with no_waiting():
         taken = [
-            snapshots.take_margin(customer.account.pk, slot_at),
-            snapshots.take_positions(customer.account.pk, slot_at),
+            snapshots.take_margin(customer.account, slot_at),
+            snapshots.take_positions(customer.account, slot_at),
         ]
     assert [snapshot.status for snapshot in taken] == [Snapshot.Status.FAILED] * 2
     assert all(snapshot.error for snapshot in taken)

@@ -38,7 +38,7 @@ def test_a_days_record_says_what_the_exchange_holds(customer: Customer) -> None:
     trader.fill(str(order_id), lot)
     day = trading_day(now)
     # The calls of a second may not suffice; the schedule comes again as well.
-    wait_for(lambda: day_records.take(customer.account.pk, day).status == DayRecord.Status.OK, "the day's record")
+    wait_for(lambda: day_records.take(customer.account, day).status == DayRecord.Status.OK, "the day's record")
     record = DayRecord.objects.get(error="")
     assert record.margin is not None
     assert record.margin.available == customer.gateway.get_margin().available

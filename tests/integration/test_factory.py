@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +74,33 @@ def test_closing_all_lets_go_of_every_gateway(broker: str) -> None:
     before = BrokerFactory.get_broker(broker)
     BrokerFactory.close_all()
     assert BrokerFactory.get_broker(broker) is not before
+
+
+def test_a_process_keeps_the_gateways_that_were_asked_for_last_and_closes_the_others_when_nobody_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(factory, "MOST_GATEWAYS", 2)
+    closed: list[str] = []
+
+    def make_adapter(row: BrokerAccount, clock: object) -> SimpleNamespace:
+        return SimpleNamespace(close=lambda: closed.append(row.name))
+
+    monkeypatch.setattr(factory, "make_adapter", make_adapter)
+    for name in ("a", "b", "c"):
+        BrokerAccount.objects.create(broker="breeze", name=name)
+    held = BrokerFactory.get_broker("breeze", "a")
+    second = weakref.ref(BrokerFactory.get_broker("breeze", "b"))
+    assert BrokerFactory.get_broker("breeze", "a") is held
+    BrokerFactory.get_broker("breeze", "c")
+    gc.collect()
+    assert second() is None
+    assert closed == ["b"]
+    BrokerFactory.get_broker("breeze", "b")
+    gc.collect()
+    assert closed == ["b"]  # somebody has the first one still
+    del held
+    gc.collect()
+    assert closed == ["b", "a"]
 
 
 def test_a_missing_sdk_names_the_extra_to_install(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,6 +153,12 @@ def test_the_count_survives_a_restart_of_the_server(tmp_path: Path, key: str) ->
         server.stop()
 
 
+def test_a_process_remembers_no_call_that_no_window_counts_any_more(limiter: CallLimiter, key: str) -> None:
+    for _ in range(3):
+        wait_for(lambda: _grants(limiter, key, 1, windows=[(1, 1)]), "the window to open", seconds=5)
+    assert len(limits._memories[key].recent) == 1
+
+
 def test_without_redis_no_call_is_granted(tmp_path: Path, key: str) -> None:
     server = Valkey(tmp_path)
     limiter = CallLimiter(server.url)

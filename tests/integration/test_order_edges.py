@@ -200,13 +200,13 @@ def test_the_lines_of_a_slot_are_those_of_one_reading(desk: Any, monkeypatch: py
     def get_positions() -> list[Position]:
         if not first:
             desk.adapter.positions, first[:] = [], [PositionSnapshot()]
-            first[:] = [snapshots.take_positions(desk.account.pk, slot_at)]
+            first[:] = [snapshots.take_positions(desk.account, slot_at)]
             desk.adapter.positions = [_position()]
         positions: list[Position] = reading()
         return positions
 
     monkeypatch.setattr(desk.gateway, "get_positions", get_positions)
-    second = snapshots.take_positions(desk.account.pk, slot_at)
+    second = snapshots.take_positions(desk.account, slot_at)
     assert second.pk == first[0].pk
     assert second.pnl == 0
     assert not second.lines.exists()

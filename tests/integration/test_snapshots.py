@@ -158,15 +158,15 @@ def test_nothing_is_scheduled_that_a_broker_does_not_offer(monkeypatch: pytest.M
 
 
 def test_a_late_slot_says_so_and_is_still_a_reading(account: BrokerAccount) -> None:
-    in_time = snapshots.take_margin(account.pk, NOON - timedelta(seconds=50), MINUTE)
-    late = snapshots.take_margin(account.pk, NOON - timedelta(seconds=90), MINUTE)
+    in_time = snapshots.take_margin(account, NOON - timedelta(seconds=50), MINUTE)
+    late = snapshots.take_margin(account, NOON - timedelta(seconds=90), MINUTE)
     assert (in_time.is_late, late.is_late) == (False, True)
     assert late.status == Snapshot.Status.OK
     assert late.available == 100_000
 
 
 def test_a_reading_serves_those_who_ask_for_a_cached_one(account: BrokerAccount, adapter: ScriptedAdapter) -> None:
-    snapshots.take_margin(account.pk, NOON)
+    snapshots.take_margin(account, NOON)
     assert get_margin_cached(BrokerFactory.get_broker(BROKER)).available == 100_000
     assert adapter.reads.count("margin") == 1
 
@@ -187,7 +187,7 @@ def test_holdings_have_their_lines_and_no_value_that_is_not_known(account: Broke
     assert (row.value, row.pnl, row.cadence_seconds) == (Decimal("18006"), Decimal(1000), 900)
     assert list(row.lines.order_by("symbol").values_list("symbol", "quantity")) == [("INFY", 2), (SHARE, 10)]
     adapter.holdings = [replace(share, last_price=None, pnl=None)]
-    unpriced = snapshots.take_holdings(account.pk, NOON + MINUTE)
+    unpriced = snapshots.take_holdings(account, NOON + MINUTE)
     assert (unpriced.status, unpriced.value, unpriced.pnl) == (Snapshot.Status.OK, None, None)
 
 
@@ -208,7 +208,7 @@ def test_orders_and_trades_say_when_they_were_read_and_when_they_could_not_be(
 
 def test_a_book_is_read_again_for_a_slot_that_is_taken(account: BrokerAccount, adapter: ScriptedAdapter) -> None:
     for _ in range(2):
-        book_slots.take_orders(account.pk, NOON)
+        book_slots.take_orders(account, NOON)
     assert adapter.reads.count("orders") == 2
     assert OrderBookSnapshot.objects.count() == 1
 
@@ -300,10 +300,10 @@ def test_a_day_is_written_once_after_the_close_with_what_it_was_made_of(
 def test_a_day_that_cannot_be_written_says_so_until_it_can(account: BrokerAccount, adapter: ScriptedAdapter) -> None:
     at(AFTER)
     adapter.margin = BrokerUnavailable("The broker is down.")
-    failed = day_records.take(account.pk, AFTER.date())
+    failed = day_records.take(account, AFTER.date())
     assert (failed.status, failed.error, failed.closed_pnl) == ("FAILED", "The broker is down.", None)
     adapter.margin = Decimal(7)
-    day_records.take(account.pk, AFTER.date())
+    day_records.take(account, AFTER.date())
     written = DayRecord.objects.get()
     assert (written.status, written.error) == ("OK", "")
     assert written.margin is not None

@@ -194,6 +194,14 @@ def open_account(broker: str, name: str, number: int) -> None:
 
 
 @action
+def pause(broker: str, names: list[str]) -> None:
+    """Have accounts polled no more."""
+    from brokers.models import BrokerAccount
+
+    BrokerAccount.objects.filter(broker=broker, name__in=names).update(is_active=False)
+
+
+@action
 def trades_alone(broker: str) -> None:
     """Nobody places orders by hand, so that an order with a lost answer is found by what it looks like."""
     from brokers.models import BrokerAccount
