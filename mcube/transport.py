@@ -84,7 +84,8 @@ class Channel(kombu_redis.Channel):
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """A read is acknowledged when it has ended: if that frees its slot, the next poll takes reads again."""
         super().basic_ack(delivery_tag, multiple=multiple)
-        if self._in_poll and self._is_gated and self._number and self.reads_may_start():
+        is_polling = self._in_poll  # type: ignore[attr-defined]
+        if is_polling and self._is_gated and self._number and self.reads_may_start():
             with suppress(RedisError):
                 self._create_client().client_unblock(self._number[1])
 

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("brokers", "0014_feed_subscriptions"),
+        ("brokers", "0017_special_sessions_by_phase"),
     ]
 
     operations = [
