@@ -27,7 +27,8 @@ ROW = struct.Struct("<qii")
 PAISE = 100_000
 HELLO = {"message_code": 1119, "format": "native_batch", "exchanges": {"nse_cm": {"value": 1, "divider": 100}}}
 TAKEN = {"ak": "ok", "type": "cn", "task": "cn", "msg": "connected"}
-OPENED = {"sid": "1", "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000, "maxPayload": 10**6}
+#: No ping is due while anything is measured.
+OPENED = {"sid": "1", "upgrades": [], "pingInterval": 600_000, "pingTimeout": 20000, "maxPayload": 10**6}
 
 
 class Sender:
