@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from brokers.domain.capabilities import Operation
 from mcube.environment import CHECKOUT
 from tests.architecture.sources import tracked_files
 from tests.support import proofs
