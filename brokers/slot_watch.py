@@ -110,7 +110,7 @@ def tell_of_days(days: Sequence[DayRecord], now: datetime) -> None:
         )
     for key in open_keys(_DAY) - failed.keys():
         account_id, _, day = key.partition(":")
-        if DayRecord.objects.filter(account_id=account_id, day=day, status=DayRecord.Status.OK).exists():
+        if DayRecord.objects.filter(account_id=int(account_id), day=day, status=DayRecord.Status.OK).exists():
             close_alert(_DAY, key, because="the day is recorded", at=now)
 
 

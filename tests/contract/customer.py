@@ -94,22 +94,22 @@ class Customer:
         assert isinstance(clock, SimulatedClock)
         for _ in range(int(seconds / step)):
             clock.set(clock.now() + timedelta(seconds=step))
-            self._let_calls_be_free()
+            self.let_calls_be_free()
             with no_waiting():
                 reconciliation.recover(self.broker)
 
-    def _let_calls_be_free(self) -> None:
+    def let_calls_be_free(self, calls: int = CALLS_OF_A_STEP) -> None:
         """Calls are counted in real time, which did not pass: a minute's are given back, a second is waited for."""
         _, seconds = self.trader.spec.capabilities.call_limits[0]
         if seconds > 1:
             give_back_calls(self.account)
         else:
-            wait_for(self._has_room, "room for calls", seconds=5)
+            wait_for(lambda: self._has_room(calls), "room for calls", seconds=5)
 
-    def _has_room(self) -> bool:
+    def _has_room(self, calls: int) -> bool:
         try:
             with no_waiting():
-                self.gateway.require_room(CALLS_OF_A_STEP)
+                self.gateway.require_room(calls)
         except RateLimited:
             return False
         return True
