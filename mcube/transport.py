@@ -64,6 +64,8 @@ class Channel(kombu_redis.Channel):
     def _is_lost(self) -> bool:
         return self.connection is None or self.connection.client is None
 
+    #: kombu's: the connection that a poll waits on.
+    _in_poll: Any
     #: The poll under way leaves reads alone, and the server's number of the connection that it waits on, by its socket.
     _is_gated = False
     _number: tuple[Any, int] | None = None
@@ -84,8 +86,7 @@ class Channel(kombu_redis.Channel):
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """A read is acknowledged when it has ended: if that frees its slot, the next poll takes reads again."""
         super().basic_ack(delivery_tag, multiple=multiple)
-        is_polling = self._in_poll  # type: ignore[attr-defined]
-        if is_polling and self._is_gated and self._number and self.reads_may_start():
+        if self._in_poll and self._is_gated and self._number and self.reads_may_start():
             with suppress(RedisError):
                 self._create_client().client_unblock(self._number[1])
 
