@@ -13,6 +13,7 @@ from brokers.models import (
     BrokerAccount,
     BrokerOrder,
     DayRecord,
+    GttOrder,
     HoldingSnapshot,
     InstrumentEdition,
     InstrumentMaster,
@@ -113,6 +114,27 @@ def intent(owner: BrokerAccount, number: int, *, state: str = "FILLED", now: dat
             hash=f"{made.pk:060d}{position:04d}",
         )
     return made
+
+
+def gtt(owner: BrokerAccount, number: int) -> GttOrder:
+    """One that rests at the broker."""
+    leg = {"role": "ORDER", "side": "SELL", "trigger_price": "90", "limit_price": "89.5"}
+    return GttOrder.objects.create(
+        account=owner,
+        gtt_order_id=f"20261123{number:08d}",
+        kind="SINGLE",
+        origin=GttOrder.Origin.OURS,
+        exchange="NFO",
+        symbol="NIFTY26NOV24500CE",
+        product="NRML",
+        quantity=75,
+        legs=[leg | {"status": "ACTIVE", "broker_status": "Ordered"}],
+        status="ACTIVE",
+        placed_at=NOON,
+        first_seen_at=NOON,
+        book_seen_at=NOON,
+        last_seen_at=NOON,
+    )
 
 
 def book_order(owner: BrokerAccount, number: int, *, of: OrderIntent | None = None, fills: int = 2) -> BrokerOrder:

@@ -89,6 +89,7 @@ def fill(count: int, *, start: int = 0) -> None:
         owner = admin_rows.account(f"account-{number}")
         placed = admin_rows.intent(owner, number)
         admin_rows.book_order(owner, number, of=placed)
+        admin_rows.gtt(owner, number)
         admin_rows.snapshots(owner)
         admin_rows.plan(owner, number)
         admin_rows.alert(owner, of=placed)
