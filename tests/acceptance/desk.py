@@ -45,12 +45,14 @@ class Desk:
         return self.stack.control(face, method, path, body | {"account": self.account.user_id} if body else None)
 
     def ask(self, task: str, **words: Any) -> dict[str, Any]:
-        """Have a worker run a read task; what waits then for who asked."""
+        """Have a worker run a read task; what waits then for who asked. One that must wait for calls is tried again."""
         self.stack.do("send", task=task, **self.who, **words)
-        found: dict[str, Any] = wait_for(
-            lambda: self.stack.do("answer", task=task, **self.who, **words), f"an answer of {task}"
-        )
-        return found
+
+        def answer() -> dict[str, Any]:
+            found: dict[str, Any] = self.stack.do("answer", task=task, **self.who, **words) or {}
+            return {} if found.get("failure") == "NotSent" else found
+
+        return wait_for(answer, f"an answer of {task}")
 
     def order(self, **changes: Any) -> dict[str, Any]:
         """An order that rests a little below the market, with an id of its own."""
