@@ -187,8 +187,10 @@ def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]
     unseen = OrderIntent.objects.filter(
         **same, trading_day=intent.trading_day, kind=IntentKind.PLACE, state__in=_UNSEEN, product=intent.product
     ).exclude(Q(pk=intent.pk) | Q(attempts__broker_order__isnull=False))
-    certain = working.aggregate(units=Sum(F("quantity") - F("filled_quantity")))["units"] or 0
-    certain += unseen.aggregate(units=Sum("quantity"))["units"] or 0
+    # One statement: an order that was acknowledged between two would be in neither, since PostgreSQL shows each
+    # statement what was committed before it.
+    rest = working.annotate(units=F("quantity") - F("filled_quantity")).values_list("units")
+    certain = sum(units for (units,) in rest.union(unseen.values_list("quantity"), all=True))
     read_since = working.filter(last_seen_at__gte=asked_at)
     ended_since = orders.filter(status__in=TERMINAL_ORDER_STATUSES, attempt__intent__updated_at__gte=asked_at)
     doubtful = sum(rows.aggregate(units=Sum("filled_quantity"))["units"] or 0 for rows in (read_since, ended_since))

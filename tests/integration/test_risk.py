@@ -17,6 +17,7 @@ import pytest
 import time_machine
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from brokers.audit import audit
 from brokers.clock import configured_clock, trading_day
@@ -31,6 +32,7 @@ from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
     Alert,
+    BrokerOrder,
     KillSwitch,
     MarginSnapshot,
     OrderIntent,
@@ -433,7 +435,11 @@ def test_exits_that_may_be_filled_take_from_the_position(desk: Desk) -> None:
     desk.send("working", side="S", reduce_only=True)
     desk.adapter.script = [scripted_broker.takes_and_drops]
     desk.send("unknown", side="S", reduce_only=True, limit_price="100")
-    denied = desk.send("too much", side="S", quantity=130, reduce_only=True)
+    with CaptureQueriesContext(connection) as asked:
+        denied = desk.send("too much", side="S", quantity=130, reduce_only=True)
+    # What is on its way and what is acknowledged are counted by one statement: an order may go from one to the other.
+    both = (OrderIntent._meta.db_table, BrokerOrder._meta.db_table, "UNION ALL")
+    assert any(all(each in query["sql"] for each in both) for query in asked.captured_queries)
     assert "have 130, and this one is SELL 130" in denied.closed_reason
     assert desk.send("the rest", side="S", reduce_only=True, limit_price="99").state == IntentState.WORKING
 
