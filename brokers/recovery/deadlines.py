@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from brokers.alerts import raise_alert
@@ -48,7 +49,14 @@ def alert_overdue(account: BrokerAccount, questions: list[Question], within: tim
     untold = OrderAttempt.objects.filter(~Exists(told), pk__in=[each.pk for each in late]).values_list("pk", flat=True)
     keys = set(untold[:MOST_ALERTS])
     for attempt in agenda.attempts(account, [each for each in late if each.pk in keys]):
-        intent = attempt.intent
+        _tell_of_unknown(attempt.intent, now)
+
+
+def _tell_of_unknown(intent: OrderIntent, now: datetime) -> None:
+    with transaction.atomic():
+        # Another round may have answered it since, and an alert of it would then be closed by nobody.
+        if not OrderIntent.objects.select_for_update().filter(pk=intent.pk, state=IntentState.UNKNOWN):
+            return
         raise_alert(
             "unknown",
             str(intent.pk),

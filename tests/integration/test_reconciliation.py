@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 
 from brokers import limits, sessions
-from brokers.clock import IST, SimulatedClock, configured_clock
+from brokers.clock import IST, SimulatedClock, configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.account import Position
 from brokers.domain.enums import OrderStatus, Product, Side
@@ -42,7 +42,7 @@ from brokers.models import (
     SessionState,
     Severity,
 )
-from brokers.recovery import reconciliation, visibility
+from brokers.recovery import agenda, deadlines, reconciliation, visibility
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, foreign_row
@@ -741,6 +741,17 @@ def test_a_person_is_told_once_of_what_is_unknown_for_too_long(desk: Desk) -> No
     look(desk, 100, 3, 3)
     alert = Alert.objects.get(kind="unknown")
     assert (alert.severity, alert.count) == (Severity.WARNING, 1)
+
+
+def test_a_person_is_not_told_of_what_another_round_has_answered_meanwhile(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    as_it_was = [each for each in agenda.of(desk.account, trading_day(configured_clock().now())) if each.is_open]
+    wait_out(desk, 8)
+    look(desk, 241, 20.5, 20.5)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+    deadlines.alert_overdue(desk.account, as_it_was, timedelta(0), configured_clock().now())
+    assert as_it_was
+    assert not Alert.objects.filter(kind="unknown", acknowledged_at=None).exists()
 
 
 def test_a_person_is_told_at_once_of_an_exit(desk: Desk) -> None:
