@@ -26,8 +26,8 @@ from benchmarks import stack
 from benchmarks.stack import Groups
 
 LOOK_SECONDS = 0.5
-#: Of each broker's accounts, so that there are lines to write.
-SYMBOL, LOT = "NIFTY26DECFUT", 65
+#: Each account holds a lot of its nearest future, so that there are lines to write.
+UNDERLYING = "NIFTY"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +88,14 @@ def prepare(accounts: int, every: int, lines: int) -> None:
         if number == 1:
             instruments.refresh(account)
         if lines:
-            body = {"exchange": "NFO", "symbol": SYMBOL, "product": "NRML", "quantity": LOT, "price": "26000"}
-            control(broker, "POST", "positions", {"account": person.user_id, **body})
+            future = instruments.lookup().search(f"{UNDERLYING} FUT")[0]
+            held = {"exchange": "NFO", "symbol": future.symbol, "quantity": future.lot_size}
+            control(
+                broker,
+                "POST",
+                "positions",
+                {"account": person.user_id, "product": "NRML", "price": "26000", **held},
+            )
 
 
 @contextmanager

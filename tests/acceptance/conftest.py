@@ -17,8 +17,6 @@ from tests.support.processes import Child, Valkey, wait_for
 from tests.support.queue_marks import Marks, WorkerOn
 from tests.support.stack import Stack, running_stack
 
-#: In the small master that the repository ships.
-SYMBOL, LOT, TICK = "NIFTY26DECFUT", 65, Decimal("0.1")
 _numbers = count(1)
 #: The simulator's numbers of the accounts that tests open; installations keep the first for themselves.
 _accounts = count(1001)
@@ -105,21 +103,23 @@ def own_account(stack: Stack) -> str:
 @pytest.fixture
 def an_order(stack: Stack, own_account: str, request: pytest.FixtureRequest) -> Callable[..., dict[str, Any]]:
     """Makes orders that rest at the exchange, each with an id of its own, on the test's own accounts."""
+    future = stack.future("NIFTY")
+    symbol, tick = future["symbol"], Decimal(future["tick_size"])
 
     def make(broker: str, **changes: Any) -> dict[str, Any]:
         number = next(_numbers)
         key = f"{request.node.name[:50]}-{number}"
-        price = Decimal(stack.do("resting_price", broker=broker, account=own_account, symbol=SYMBOL))
+        price = Decimal(stack.do("resting_price", broker=broker, account=own_account, symbol=symbol))
         # No two look alike, however the market moves: a test knows its order at the exchange by the price.
         while price in _prices:
-            price -= TICK
+            price -= tick
         _prices.add(price)
         return {
             "broker": broker,
             "account": own_account,
-            "symbol": SYMBOL,
+            "symbol": symbol,
             "action": "B",
-            "quantity": LOT,
+            "quantity": future["lot_size"],
             "order_type": "LIMIT",
             "price": str(price),
             "client_order_id": key,

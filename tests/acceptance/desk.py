@@ -33,7 +33,7 @@ class Desk:
 
     def future(self, underlying: str) -> tuple[str, int]:
         """The nearest future's symbol and units in its lot."""
-        found = self.stack.do("find", symbol=f"{underlying} FUT")[0]
+        found = self.stack.future(underlying)
         return found["symbol"], found["lot_size"]
 
     @property

@@ -89,17 +89,14 @@ def test_an_order_beyond_the_margin_is_refused_by_the_word_margin(alone: Stack) 
 
 
 def test_positions_and_profit_of_every_broker(alone: Stack) -> None:
-    alone.control(
-        KOTAKNEO,
-        "POST",
-        "positions",
-        {"exchange": "NFO", "symbol": "NIFTY26DECFUT", "product": "NRML", "quantity": 65, "price": "22000"},
-    )
+    future = alone.future("NIFTY")
+    held = {"symbol": future["symbol"], "quantity": future["lot_size"], "price": "22000"}
+    alone.control(KOTAKNEO, "POST", "positions", {"exchange": "NFO", "product": "NRML"} | held)
     done = run(alone, "positions")
     assert done.returncode == 0
     assert re.search(r"^breeze: \d+ positions, P&L Rs -?[\d,]+\.\d\d$", done.stdout, re.MULTILINE)
     assert re.search(r"^kotakneo: [1-9]\d* positions, P&L Rs -?[\d,]+\.\d\d$", done.stdout, re.MULTILINE)
-    assert re.search(r"^  NIFTY26DECFUT: -?\d+", done.stdout, re.MULTILINE)
+    assert re.search(rf"^  {future['symbol']}: -?\d+", done.stdout, re.MULTILINE)
 
 
 def test_positions_are_not_called_empty_when_a_broker_is_down(alone: Stack) -> None:

@@ -189,6 +189,11 @@ class Stack:
             lists = [queue, *client.scan_iter(f"{queue}\x06\x16*")]
             return sum(int(client.llen(name)) for name in lists)
 
+    def future(self, underlying: str) -> dict[str, Any]:
+        """The nearest future's symbol, units in its lot, and tick; the instruments must be loaded."""
+        found: dict[str, Any] = self.do("find", symbol=f"{underlying} FUT")[0]
+        return found
+
     def intent(self, client_order_id: str) -> dict[str, Any]:
         found: dict[str, Any] = next(one for one in self.do("intents") if one["client_order_id"] == client_order_id)
         return found
