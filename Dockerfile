@@ -8,8 +8,8 @@ ENV PYTHONUNBUFFERED=1 \
     MCUBE_HOME=/data
 
 WORKDIR /app
-COPY requirements.lock ./
-RUN pip install --require-hashes --no-deps --requirement requirements.lock
+COPY requirements-run.lock ./
+RUN pip install --require-hashes --no-deps --requirement requirements-run.lock
 COPY . .
 RUN python -m compileall -q manage.py mcube brokers credentials tasks \
     && useradd --uid 10001 --no-create-home mcube \

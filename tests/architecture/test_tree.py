@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from mcube.environment import CHECKOUT
 from tests.architecture.sources import tracked_files
 
@@ -45,8 +47,26 @@ def test_no_file_is_large() -> None:
     assert not large
 
 
-def test_the_lock_pins_every_package_by_hash() -> None:
-    lock = (CHECKOUT / "requirements.lock").read_text()
-    packages = re.findall(r"^[A-Za-z0-9._-]+(?:\[[a-z,]+\])?==\S+.*?(?=^\S|\Z)", lock, re.MULTILINE | re.DOTALL)
-    assert len(packages) > 80
-    assert not [package.splitlines()[0] for package in packages if "--hash=sha256:" not in package]
+def pinned(lock: str) -> dict[str, str]:
+    """What a lock installs: its name and version, and the rest of its lines."""
+    entries = re.findall(
+        r"^([A-Za-z0-9._-]+(?:\[[a-z,]+\])?==\S+)(.*?)(?=^\S|\Z)",
+        (CHECKOUT / lock).read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    return dict(entries)
+
+
+@pytest.mark.parametrize(("lock", "packages"), [("requirements.lock", 80), ("requirements-run.lock", 60)])
+def test_a_lock_pins_every_package_by_hash(lock: str, packages: int) -> None:
+    found = pinned(lock)
+    assert len(found) > packages
+    assert not [name for name, lines in found.items() if "--hash=sha256:" not in lines]
+
+
+def test_an_image_holds_what_was_tested_and_no_tool_of_development() -> None:
+    tested, run = pinned("requirements.lock").keys(), pinned("requirements-run.lock").keys()
+    assert run <= tested, "run `make lock`"
+    development = {name.partition("==")[0] for name in tested - run}
+    assert {"pytest", "mypy", "ruff", "hypothesis"} <= development
+    assert "requirements-run.lock" in (CHECKOUT / "Dockerfile").read_text()
