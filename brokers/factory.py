@@ -16,7 +16,7 @@ from django.conf import settings
 
 from brokers.adapter_interface import AdapterContext, BrokerAdapter
 from brokers.clock import configured_clock
-from brokers.discovery import spec_of, specs
+from brokers.discovery import spec_of
 from brokers.domain.enums import Mode
 from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
 from brokers.interfaces import AdapterSpec, Clock
@@ -162,8 +162,3 @@ def preload(spec: AdapterSpec) -> None:
                 f"pip install '.[{spec.extra}]'."
             ) from error
         raise
-
-
-def queue_names() -> list[str]:
-    """One queue a broker, and ``mcube`` for what touches none."""
-    return [*specs(), "mcube"]

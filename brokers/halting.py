@@ -16,7 +16,7 @@ from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOu
 from brokers.gtt import recording
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
-from brokers.models import BrokerAccount, BrokerOrder, GttOrder, OrderIntent, RiskChange, Scope
+from brokers.models import BrokerOrder, GttOrder, OrderIntent, RiskChange, Scope
 
 #: How long a command tries its cancels by itself; the workers go on with what is left.
 PATIENCE_SECONDS = 60.0
@@ -24,12 +24,6 @@ LOOK_SECONDS = 0.2
 
 #: What a cancel is for: a broker order's primary key, or a GTT's.
 Resting = tuple[int | None, int | None]
-
-
-def cancel_open_orders(account: BrokerAccount | None, by: str) -> list[OrderIntent]:
-    """Record a cancel for every working order of an account, or of all; the workers send them within seconds."""
-    scope, key = (Scope.ACCOUNT, str(account)) if account else (Scope.EVERYTHING, "")
-    return record_cancels(scope, key, by=by)
 
 
 def record_cancels(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import MutableMapping
 from typing import IO, Any
 
 import structlog
@@ -68,13 +67,6 @@ def make_handler(stream: IO[str], *, level: str = "INFO", as_json: bool = True) 
         )
     )
     return handler
-
-
-@contextmanager
-def log_context(**values: object) -> Iterator[None]:
-    """Add ``values`` to every record made inside, in this thread or task."""
-    with structlog.contextvars.bound_contextvars(**values):
-        yield
 
 
 def follow_tasks() -> None:

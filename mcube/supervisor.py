@@ -109,14 +109,6 @@ class Supervisor:
             self._children.clear()
             self._guard.close()
 
-    def pid_of(self, name: str) -> int:
-        """The process id of a process that runs now.
-
-        :raises KeyError: none of that name.
-        """
-        with self._lock:
-            return self._children[name].handle.pid
-
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
         """Keep one process down while the block runs, as an outage would, and start it again."""

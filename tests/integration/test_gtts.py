@@ -245,14 +245,14 @@ def test_a_halt_lets_only_the_cancel_of_a_gtt_pass(desk: GttDesk) -> None:
 
 def test_cancelling_everything_cancels_gtts(desk: GttDesk) -> None:
     _, gtt = desk.placed()
-    (cancel,) = halting.cancel_open_orders(None, "tester")
+    (cancel,) = halting.record_cancels(Scope.EVERYTHING, "", by="tester")
     assert (cancel.kind, cancel.gtt_id) == (IntentKind.GTT_CANCEL, gtt.pk)
-    (again,) = halting.cancel_open_orders(None, "tester")
+    (again,) = halting.record_cancels(Scope.EVERYTHING, "", by="tester")
     assert again.pk == cancel.pk, "a second wish is the first one"
     deliver(cancel.pk)
     desk.read()
     assert state_of(cancel) == IntentState.DONE
-    assert not halting.cancel_open_orders(None, "tester")
+    assert not halting.record_cancels(Scope.EVERYTHING, "", by="tester")
 
 
 # Lost answers

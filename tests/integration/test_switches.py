@@ -357,14 +357,14 @@ def test_a_command_that_makes_no_sense_changes_nothing(desk: Desk, arguments: tu
 
 def test_the_admin_s_button_records_cancels_that_workers_send(desk: Desk) -> None:
     desk.send()
-    (cancel,) = halting.cancel_open_orders(desk.account, "anna")
+    (cancel,) = halting.record_cancels(Scope.ACCOUNT, str(desk.account), by="anna")
     assert cancel.state == IntentState.READY
-    assert [intent.pk for intent in halting.cancel_open_orders(None, "anna")] == [cancel.pk]
+    assert [intent.pk for intent in halting.record_cancels(Scope.EVERYTHING, "", by="anna")] == [cancel.pk]
     desk.pass_time(3)
     assert operations.sweep() == [cancel]
     desk.set_book("000001", status=OrderStatus.CANCELLED)
     desk.sync()
-    assert halting.cancel_open_orders(None, "anna") == []
+    assert halting.record_cancels(Scope.EVERYTHING, "", by="anna") == []
 
 
 def test_what_was_refused_while_halted_does_not_leave_at_the_resume(desk: Desk) -> None:

@@ -205,7 +205,7 @@ def test_a_traceback_read_by_eye_is_marked_line_by_line(plain_lines: Lines) -> N
 
 
 def test_context_is_on_every_record_inside_and_gone_after(lines: Lines) -> None:
-    with observability.log_context(intent_id=17, account="default"):
+    with structlog.contextvars.bound_contextvars(intent_id=17, account="default"):
         lines.logger.info("inside")
     lines.logger.info("outside")
     inside, outside = lines.records()
@@ -214,7 +214,7 @@ def test_context_is_on_every_record_inside_and_gone_after(lines: Lines) -> None:
 
 
 def test_context_of_one_thread_is_not_seen_by_another(lines: Lines) -> None:
-    with observability.log_context(intent_id=17):
+    with structlog.contextvars.bound_contextvars(intent_id=17):
         other = threading.Thread(target=lines.logger.info, args=("elsewhere",))
         other.start()
         other.join()
