@@ -71,7 +71,8 @@ TABLE = (
         every=10,
         expires=9,
         priority=Priority.ORDER,
-        description="Reads the book of accounts with something open at each tick, of the others once a minute.",
+        description="Reads the book of accounts with something open at each tick, at every fourth where a day's calls are "
+        "counted; of others by their cadence.",
     ),
     Entry(
         name="GTT books",
@@ -160,7 +161,7 @@ TABLE = (
         task="tasks.housekeeping.thin_snapshots",
         every=3600,
         expires=3000,
-        description="Thins snapshots that have been kept long enough: one a minute, then one a day.",
+        description="Thins snapshots that have been kept long enough: one a minute, then those that days' records are made of.",
     ),
 )
 

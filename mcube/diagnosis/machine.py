@@ -40,9 +40,7 @@ def settings_agree() -> Iterator[Finding]:
         if message.is_silenced():
             continue
         say = fail if message.level >= checks.ERROR else warn
-        yield say(
-            "settings", f"{message.id}: {message.msg}", str(message.hint or "See the settings table in the README.")
-        )
+        yield say("settings", f"{message.id}: {message.msg}", str(message.hint or "See docs/settings.md."))
     if not any(not message.is_silenced() for message in found):
         yield ok("settings", "agree with each other")
 

@@ -47,7 +47,10 @@ def accounts() -> Iterator[Finding]:
     active = [account for account in BrokerAccount.objects.all() if account.is_active]
     if not active:
         yield warn(
-            "accounts", "none is active", "Run `python manage.py setup_credentials`, then add the account in the admin."
+            "accounts",
+            "none is active",
+            "Run `python manage.py setup_credentials --setup-<broker>`, which makes the account, or choose Resume on a "
+            "paused one in the admin.",
         )
         return
     yield ok("accounts", ", ".join(str(account) for account in active))

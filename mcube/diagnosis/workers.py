@@ -49,7 +49,9 @@ def answering() -> Iterator[Finding]:
             yield ok("workers", f"{queue}: {', '.join(sorted(names))}")
         else:
             yield fail(
-                "workers", f"none takes the queue {queue}", f"Run `make up`, or `celery -A mcube worker -Q {queue}`."
+                "workers",
+                f"none takes the queue {queue}",
+                f"Run `make up`, or `.venv/bin/python -m celery -A mcube worker -Q {queue}`.",
             )
 
 
@@ -69,7 +71,9 @@ def beat_alive() -> Iterator[Finding]:
         yield fail("beat", "cannot be asked, since Redis does not answer", "See the line about Redis.")
         return
     if holder is None:
-        yield fail("beat", "none ticks: nothing is polled", "Run `make up`, or `celery -A mcube beat`.")
+        yield fail(
+            "beat", "none ticks: nothing is polled", "Run `make up`, or `.venv/bin/python -m celery -A mcube beat`."
+        )
         return
     if not PeriodicTask.objects.filter(enabled=True).exists():
         yield warn(

@@ -8,8 +8,10 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from brokers.domain.enums import Mode
 from credentials import store
@@ -47,11 +49,19 @@ class Command(BaseCommand):
 
 
 def make_admin() -> str:
-    """Make the first admin user, and return its password if that was generated now; else nothing."""
+    """Make the first admin user, and return its password if that was generated now; else nothing.
+
+    :raises CommandError: the configured password is too weak for people.
+    """
     users = get_user_model()._default_manager
     if users.filter(is_superuser=True).exists():
         return ""
     configured = settings.ENV.admin_password.get_secret_value()
+    if configured:
+        try:
+            validate_password(configured)
+        except ValidationError as error:
+            raise CommandError(f"MCUBE_ADMIN_PASSWORD is refused: {' '.join(error.messages)}") from error
     password = configured or secrets.token_urlsafe(12)
     users.create_superuser(ADMIN, password=password)
     return "" if configured else password
