@@ -48,7 +48,7 @@ class Environment(BaseSettings):
     redis_key_file: Path | None = Field(
         None, validate_default=True, description="Private key of that certificate, not encrypted."
     )
-    mode: Mode = Field(Mode.SIMULATED, description="simulated, paper or live.")
+    mode: Mode = Field(Mode.SIMULATED, description="simulated or live; paper is not built yet.")
     live_trading: bool = Field(False, description="The second switch that live orders need.")
     egress_url: str = Field(
         "",

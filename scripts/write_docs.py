@@ -143,7 +143,7 @@ def _actors(actors: frozenset[Actor]) -> str:
 
 
 def _default(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value == "":
         return "empty"
     if name == "home":
         return "`var` in the checkout"
