@@ -40,7 +40,7 @@ lint: .venv/.installed ## Check style, types, import directions and migrations
 bench: .venv/.installed ## Measure the cost of an order
 	@exec $(PY) -m benchmarks
 
-docs: .venv/.installed ## Write the documents that are made from the code
+docs: .venv/.installed ## Write the documents that are made from the code, and the index of decisions
 	$(PY) scripts/write_docs.py
 
 LOCK := uv pip compile --quiet pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \

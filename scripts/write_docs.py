@@ -1,4 +1,5 @@
-"""Writes the documents that are made from the code: docs/settings.md, docs/capabilities.md, docs/order-states.md.
+"""Writes the documents that are made from the code (docs/settings.md, docs/capabilities.md, docs/order-states.md)
+and the index of decisions (docs/decisions/README.md).
 
 ``python scripts/write_docs.py`` writes them; with ``--check`` it changes nothing and ends with status 1
 if one is not current.
@@ -25,11 +26,19 @@ from brokers.domain.invariants import Invariant  # noqa: E402
 from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
 
-NOTE = "<!-- Made by scripts/write_docs.py from the code; `make docs` writes it anew. -->"
+NOTE = "<!-- Made by scripts/write_docs.py; `make docs` writes it anew. -->"
 #: Which tests showed which capability of which broker; kept by pytest --write-proofs.
 PROOFS = CHECKOUT / "docs" / "evidence" / "capabilities.json"
 #: The folders of tests that must each show a capability, or that it is refused.
 SUITES = (("tests/contract/", "the contract suite"), ("tests/acceptance/", "a task"))
+DECISIONS = CHECKOUT / "docs" / "decisions"
+#: How the note of a decision begins.
+DECISION = re.compile(
+    r"# (?P<number>\d{4}) (?P<title>.+)\n\n"
+    r"Date: (?P<date>\d{4}-\d\d-\d\d)\. "
+    r"Status: (?P<status>(?:accepted|superseded by \[\d{4}\]\(\S+\.md\))(?:\. .+)?)\.\n\n"
+    r"## Question\n(?:(?!## ).*\n)+## Decision\n"
+)
 
 
 def settings_page() -> str:
@@ -138,6 +147,27 @@ def order_states_page() -> str:
     )
 
 
+def decisions_page(folder: Path) -> str:
+    """Every decision by its number; ends the program at a note that is not in the form of the others."""
+    rows = []
+    for path in sorted(folder.glob("*.md")):
+        if path.name == "README.md":
+            continue
+        note = DECISION.match(path.read_text())
+        if note is None or not path.name.startswith(f"{note['number']}-"):
+            raise SystemExit(
+                f"{path.name} is not in the form of the other decisions. Begin it with `# NNNN Title`, the number that of "
+                "its name, `Date: YYYY-MM-DD. Status: accepted.` (or `superseded by [NNNN](NNNN-title.md)`), `## Question` "
+                "and `## Decision`, then run `make docs`."
+            )
+        rows.append((f"[{note['number']}]({path.name})", note["title"], note["date"], note["status"]))
+    return _page(
+        "Decisions",
+        "What was decided at a cost: the question, the answer, what was not done instead, and when to look again.",
+        _table(("Number", "Title", "Date", "Status"), rows),
+    )
+
+
 def _actors(actors: frozenset[Actor]) -> str:
     return ", ".join(sorted(actor.value.lower() for actor in actors))
 
@@ -180,6 +210,7 @@ def main(arguments: Sequence[str]) -> int:
         "docs/settings.md": settings_page(),
         "docs/capabilities.md": capabilities_page(),
         "docs/order-states.md": order_states_page(),
+        "docs/decisions/README.md": decisions_page(DECISIONS),
     }
     stale = []
     for name, text in pages.items():

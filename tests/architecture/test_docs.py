@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,22 @@ def test_the_generated_pages_are_current() -> None:
         [sys.executable, "scripts/write_docs.py", "--check"], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "# 0001 Of old\n\n2026-11-22\n\n**Decision.** Yes.\n",
+        "# 0002 Another number\n\nDate: 2026-11-22. Status: accepted.\n\n## Question\nWhy?\n\n## Decision\nYes.\n",
+        "# 0001 Half-way\n\nDate: 2026-11-22. Status: perhaps.\n\n## Question\nWhy?\n\n## Decision\nYes.\n",
+        "# 0001 No answer\n\nDate: 2026-11-22. Status: accepted.\n\n## Question\nWhy?\n\n## Instead of\nNo.\n",
+    ],
+)
+def test_a_decision_in_another_form_is_refused(note: str, tmp_path: Path) -> None:
+    (tmp_path / "0001-a-note.md").write_text(note)
+    decisions_page = runpy.run_path(str(CHECKOUT / "scripts" / "write_docs.py"))["decisions_page"]
+    with pytest.raises(SystemExit, match=r"0001-a-note\.md is not in the form .* Begin it with"):
+        decisions_page(tmp_path)
 
 
 def test_every_capability_was_shown_or_its_refusal() -> None:
@@ -57,5 +74,5 @@ def test_the_readme_shows_the_example_programs_as_they_are() -> None:
 
 
 def test_decisions_are_numbered_once() -> None:
-    numbers = [path.name[:4] for path in (CHECKOUT / "docs" / "decisions").glob("*.md")]
+    numbers = [path.name[:4] for path in (CHECKOUT / "docs" / "decisions").glob("[0-9]*.md")]
     assert len(numbers) == len(set(numbers))
