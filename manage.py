@@ -7,7 +7,12 @@ import sys
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
-    from django.core.management import execute_from_command_line
+    try:
+        from django.core.management import execute_from_command_line
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"{sys.executable} has no Django; run `make install`, then `.venv/bin/python manage.py ...`."
+        ) from error
 
     execute_from_command_line(sys.argv)
 

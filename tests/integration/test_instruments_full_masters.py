@@ -13,13 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-DATA = CHECKOUT.parent / "shared" / "data"
+from tests.support import real_data
+from tests.support.processes import CHECKOUT
+
 POSTGRES = "postgres://postgres:postgres@127.0.0.1:5432/postgres"
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not DATA.is_dir(), reason="The real masters are not beside this checkout (../shared/data)."),
+    real_data.needed(real_data.BREEZE, real_data.KOTAKNEO),
 ]
 
 
@@ -45,7 +46,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def test_the_real_masters_load_in_seconds_and_little_memory(database_url: str, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MCUBE_")}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.support.full_load", str(DATA)],
+        [sys.executable, "-m", "tests.support.full_load", str(real_data.FOLDER)],
         cwd=CHECKOUT,
         env=environment | {"DATABASE_URL": database_url, "MCUBE_HOME": str(tmp_path)},
         capture_output=True,

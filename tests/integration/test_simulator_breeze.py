@@ -25,9 +25,9 @@ import pytest
 from brokers.adapters.breeze.simulator import play_person
 from brokers.clock import IST, SimulatedClock
 from brokers.simulator.accounts import SimulatedAccount, default, numbered
+from tests.support import real_data
 from tests.support.processes import CHECKOUT, Child, wait_for
 
-REAL_MASTERS = CHECKOUT.parent / "shared" / "data" / "breeze"
 MORNING = datetime(2026, 11, 23, 10, 0, tzinfo=IST)
 EXPIRY = "2026-11-24T06:00:00.000Z"
 TODAY = {"from_date": "2026-11-23T06:00:00.000Z", "to_date": "2026-11-23T06:00:00.000Z"}
@@ -574,16 +574,16 @@ def test_the_made_up_master_has_the_real_layout(client: Client) -> None:
     assert tables["FOBSEScripMaster.txt"][0]["InstrumentName"] == "FUTIND"
 
 
-@pytest.mark.skipif(not REAL_MASTERS.exists(), reason="the folder of real masters is not beside this checkout")
+@real_data.needed(real_data.BREEZE)
 def test_real_masters_are_served_as_they_are_and_their_contracts_trade(
     tmp_path: Path, started: Callable[..., Child]
 ) -> None:
     SimulatedClock(tmp_path / "simulated-clock.json").set(datetime(2026, 7, 30, 10, 0, tzinfo=IST))
-    child = started("--master-dir", str(REAL_MASTERS))
+    child = started("--master-dir", str(real_data.BREEZE))
     client = Client(url_of(child), default("breeze"))
     client.log_in()
     served = client.http.get("/SecurityMaster.zip").content
-    real = max(REAL_MASTERS.glob("SecurityMaster*.zip")).read_bytes()
+    real = max(real_data.BREEZE.glob("SecurityMaster*.zip")).read_bytes()
     client.pin("1300", "RELIANCE", "NSE")
     terms = {"stock_code": "RELIND", "strike_price": "1300", "expiry_date": "2026-08-25T06:00:00.000Z"}
     quote = client.ask("GET", "quotes", {**terms, "exchange_code": "NFO", "product_type": "options", "right": "call"})

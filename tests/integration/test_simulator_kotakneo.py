@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from brokers.adapters.kotakneo import sdk
 from brokers.clock import IST
 from brokers.simulator import accounts
 from brokers.simulator.accounts import SimulatedAccount
+from tests.support import real_data
 from tests.support.processes import CHECKOUT
 
 BROKER = "kotakneo"
@@ -490,15 +490,12 @@ def test_the_sdk_reads_everything(client: Any) -> None:
     assert quotes[0]["display_symbol"] == "NIFTY 50"
 
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-@pytest.mark.skipif(not REAL.is_dir(), reason="The real masters are not beside this checkout in ../shared/data.")
+@real_data.needed(real_data.KOTAKNEO)
 def test_the_whole_real_files_are_read_and_served() -> None:
     from brokers.adapters.kotakneo.simulator_master import master_file, read_contracts
 
-    contracts = read_contracts(REAL)
+    contracts = read_contracts(real_data.FOLDER)
     assert len(contracts) > 32_000
-    served = master_file("nse_fo", [], REAL).decode().splitlines()
+    served = master_file("nse_fo", [], real_data.FOLDER).decode().splitlines()
     assert len(served) == 30_440
     assert served[0].startswith("pSymbol,pGroup,pExchSeg")

@@ -19,8 +19,7 @@ from brokers.calendar import MarketCalendar, ShareClass
 from brokers.clock import IST, SimulatedClock
 from brokers.domain.enums import Exchange, MarketPhase
 from brokers.models import HolidayList, SessionRule, SpecialDay
-
-HOLIDAYS = Path(__file__).resolve().parents[3] / "shared" / "data" / "holidays"
+from tests.support import real_data
 
 pytestmark = pytest.mark.django_db
 
@@ -362,10 +361,10 @@ def test_the_weekday_holidays_agree_with_pandas_market_calendars(market: MarketC
     assert ours ^ theirs <= {date(2025, 10, 21)}
 
 
-@pytest.mark.skipif(not HOLIDAYS.is_dir(), reason="The exchanges' holiday lists are not beside this checkout.")
+@real_data.needed(real_data.HOLIDAYS)
 def test_the_holidays_agree_with_the_exchanges_own_lists(market: MarketCalendar) -> None:
-    of_2025 = json.loads((HOLIDAYS / "nse-holiday-master-2025.json").read_text())
-    of_2026 = json.loads((HOLIDAYS / "market-holidays-2026.json").read_text())
+    of_2025 = json.loads((real_data.HOLIDAYS / "nse-holiday-master-2025.json").read_text())
+    of_2026 = json.loads((real_data.HOLIDAYS / "market-holidays-2026.json").read_text())
     for exchange, segment in ((Exchange.NSE, "CM"), (Exchange.NFO, "FO")):
         listed = {datetime.strptime(row["tradingDate"], "%d-%b-%Y").date() for row in of_2025[segment]}  # noqa: DTZ007
         listed |= {date.fromisoformat(row["date"]) for row in of_2026 if exchange in row["closed"]}

@@ -7,7 +7,6 @@ import zipfile
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from brokers.adapters.breeze import master
 from brokers.adapters.breeze.tests.harness import Answer, breeze
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
+from tests.support import real_data
 
 CASH = '"Token", "ShortName", "Series", "CompanyName", "ticksize", "Lotsize", "ISINCode", "ExchangeCode"\n'
 CONTRACT = (
@@ -172,10 +172,10 @@ def test_a_master_that_cannot_be_had_says_why() -> None:
         adapter.read_master()
 
 
-REAL = Path(__file__).resolve().parents[5] / "shared" / "data" / "breeze" / "SecurityMaster-2026-07-30.zip"
+REAL = real_data.BREEZE / "SecurityMaster-2026-07-30.zip"
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="The real masters are not beside this checkout in ../shared/data.")
+@real_data.needed(REAL)
 def test_the_whole_real_master_is_read() -> None:
     rows, problems = read(REAL.read_bytes())
     assert Counter(row.exchange for row in rows.values()) == {

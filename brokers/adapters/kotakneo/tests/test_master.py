@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,9 @@ from brokers.adapters.kotakneo.adapter import NeoAPI
 from brokers.adapters.kotakneo.tests.stub import Said, Stub
 from brokers.domain.enums import Exchange, InstrumentKind, OptionRight
 from brokers.domain.errors import BrokerUnavailable, UnreadableReply
+from tests.support import real_data
 
 TODAY = date(2026, 11, 23)
-DATA = Path(__file__).parents[5] / "shared" / "data" / "kotak-neo"
 #: The order differs from Kotak's on purpose; blanks and the semicolon are Kotak's.
 HEADINGS = (
     "pSymbol,pTrdSymbol,pGroup,pExchSeg,pInstType,pSymbolName,pOptionType,pISIN,pDesc,dTickSize ,lLotSize,"
@@ -171,9 +170,9 @@ def test_half_a_master_is_none(adapter: NeoAPI, stub: Stub) -> None:
 
 
 def genuine(name: str) -> bytes:
-    path = DATA / name
+    path = real_data.KOTAKNEO / name
     if not path.exists():
-        pytest.skip(f"The shared data folder has no {name}; only the synthetic files were read.")
+        pytest.skip(f"MCUBE_TEST_DATA names no folder with kotak-neo/{name}; only the synthetic files were read.")
     content = path.read_bytes()
     return gzip.decompress(content) if path.suffix == ".gz" else content
 
