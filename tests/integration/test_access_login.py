@@ -26,10 +26,12 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 from django_otp.oath import totp
+from pydantic import SecretStr
 
 from credentials.keyring import DecryptError
 from mcube.access import second_factor
 from mcube.access.devices import RECOVERY_CODES, Authenticator, RecoveryCodes
+from mcube.management.commands import prepare
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +145,17 @@ def test_what_an_earlier_release_kept_as_text_comes_over_encrypted(client: Clien
         assert is_in(other)
     assert second_factor.codes_left(asha) == 1
     migration.encrypt(apps, SimpleNamespace(connection=connection))  # where there is nothing to bring
+
+
+def test_the_first_admin_s_password_is_held_to_what_people_s_are(settings: Any) -> None:
+    settings.ENV = settings.ENV.model_copy(update={"admin_password": SecretStr("short")})
+    with pytest.raises(CommandError, match=r"MCUBE_ADMIN_PASSWORD is refused: .*at least 12 characters"):
+        prepare.make_admin()
+    assert not User.objects.exists()
+
+    settings.ENV = settings.ENV.model_copy(update={"admin_password": SecretStr(PASSWORD)})
+    assert prepare.make_admin() == ""
+    assert User.objects.get().check_password(PASSWORD)
 
 
 def test_without_enrolment_the_password_is_enough(client: Client, asha: User) -> None:
