@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Callable, Container
 from datetime import date
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES
 from brokers.domain.errors import OrderDenied
-from brokers.domain.gtt import GttStatus
+from brokers.domain.gtt import GttKind, GttStatus
 from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOutcome, IntentState
 from brokers.gtt import recording
 from brokers.ledger import operations
@@ -103,6 +103,23 @@ def in_doubt(scope: Scope, scope_key: str) -> int:
     return placed.filter(trading_day=_today(), state__in=OPEN_QUESTIONS | {IntentState.ARMED}).count()
 
 
+def entries_in_doubt(scope: Scope, scope_key: str) -> int:
+    """How many of today's three-leg GTTs in a switch's scope entered with an order that cannot be cancelled yet.
+
+    It can be once the GTT book has named it and the order book has shown it. A GTT that was cancelled leaves it.
+    """
+    entry = BrokerOrder.objects.filter(
+        account=OuterRef("account"), broker_order_id=OuterRef("entry_order_id"), origin=BrokerOrder.Origin.OURS
+    )
+    # An entry is good for its day.
+    gtts = GttOrder.objects.filter(
+        _where(scope, scope_key, "attempt__intent__strategy"),
+        kind=GttKind.THREE_LEG,
+        attempt__intent__trading_day=_today(),
+    )
+    return gtts.exclude(status__in=[GttStatus.TRIGGERED, GttStatus.REJECTED]).exclude(Exists(entry)).count()
+
+
 def _leaving(scope: Scope, scope_key: str) -> QuerySet[OrderIntent]:
     """Orders that a living process may be sending at this moment."""
     now = configured_clock().now()
@@ -114,11 +131,13 @@ def _leaving(scope: Scope, scope_key: str) -> QuerySet[OrderIntent]:
 
 def _open_orders(scope: Scope, scope_key: str, spare_exits: bool) -> QuerySet[BrokerOrder]:
     """Today's working orders of ours; a person's own are never touched."""
-    orders = BrokerOrder.objects.filter(
-        _where(scope, scope_key, "attempt__intent__strategy"),
-        trading_day=_today(),
-        origin=BrokerOrder.Origin.OURS,
-    ).exclude(status__in=TERMINAL_ORDER_STATUSES)
+    where = _where(scope, scope_key, "attempt__intent__strategy")
+    if scope is Scope.STRATEGY:
+        # What a GTT entered with has no attempt of its own.
+        entered = GttOrder.objects.filter(account=OuterRef("account"), entry_order_id=OuterRef("broker_order_id"))
+        where |= Q(Exists(entered.filter(attempt__intent__strategy=scope_key)))
+    orders = BrokerOrder.objects.filter(where, trading_day=_today(), origin=BrokerOrder.Origin.OURS)
+    orders = orders.exclude(status__in=TERMINAL_ORDER_STATUSES)
     if spare_exits:
         orders = orders.exclude(attempt__intent__reduce_only=True)
     return orders.select_related("account", "attempt__intent").order_by("account", "first_seen_at")

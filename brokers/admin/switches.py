@@ -183,6 +183,8 @@ def _cancel_open(row: KillSwitch, by: str) -> str:
     cancels = halting.record_cancels(scope, key, by=by, spare_exits=row.state == State.REDUCING)
     doubtful = halting.in_doubt(scope, key)
     told = f" {doubtful} orders may be at the broker and cannot be cancelled yet." if doubtful else ""
+    if entries := halting.entries_in_doubt(scope, key):
+        told += f" {entries} GTTs entered with an order that no book has shown yet; cancel once more in a minute."
     many = "1 cancel is" if len(cancels) == 1 else f"{len(cancels)} cancels are"
     return f"{many} recorded and sent within seconds.{told}"
 

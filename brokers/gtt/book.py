@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Min, QuerySet
 
+from brokers.alerts import close_alert
 from brokers.clock import trading_day
 from brokers.domain.errors import BrokerError
 from brokers.domain.gtt import Gtt, GttStatus, GttTrigger
@@ -74,8 +75,8 @@ def apply(account: BrokerAccount, rows: Iterable[Gtt], now: datetime) -> None:
             values |= {"book_seen_at": gtt.book_seen_at or now, "last_seen_at": now}
             GttOrder.objects.filter(pk=gtt.pk).update(**values)
             gtt.refresh_from_db()
-        if gtt.attempt_id is not None and gtt.entry_order_id:
-            _claim_entry(gtt)
+        if gtt.attempt_id is not None:
+            _claim_entry(gtt, now)
     follow(account, now)
 
 
@@ -99,6 +100,7 @@ def _follow(intent: OrderIntent, now: datetime) -> None:
         return
     status = GttStatus(gtt.status)
     if intent.kind == IntentKind.GTT:
+        _claim_entry(gtt, now)
         rejected = status is GttStatus.REJECTED
         _end(intent, IntentState.REJECTED if rejected else IntentState.DONE, f"the GTT book shows {gtt}", now)
     elif intent.kind == IntentKind.GTT_CANCEL and status is GttStatus.CANCELLED:
@@ -132,12 +134,20 @@ def first_day(account: BrokerAccount, now: datetime) -> date:
     return trading_day(max(oldest, now - LONGEST))
 
 
-def _claim_entry(gtt: GttOrder) -> None:
-    """The order that a GTT of ours entered with is ours as well, so that it may be cancelled from here."""
+def _claim_entry(gtt: GttOrder, now: datetime) -> None:
+    """The order that a GTT of ours entered with is ours as well, so that it may be cancelled from here.
+
+    One that comes into the order book later is claimed there.
+    """
+    if not gtt.entry_order_id:
+        return
     entry = BrokerOrder.objects.filter(
         account=gtt.account, broker_order_id=gtt.entry_order_id, attempt__isnull=True, symbol=gtt.symbol
     )
-    entry.filter(origin=BrokerOrder.Origin.EXTERNAL).update(origin=BrokerOrder.Origin.OURS)
+    for order in entry.filter(origin=BrokerOrder.Origin.EXTERNAL):
+        entry.filter(pk=order.pk).update(origin=BrokerOrder.Origin.OURS)
+        told = f"{order.account_id}:{order.trading_day}:{order}"
+        close_alert("unexplained_order", told, because=f"GTT {gtt} entered with it", at=now)
 
 
 def _mirrored(row: Gtt) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from brokers.domain.orders import Fill, Order
 from brokers.factory import BrokerFactory
 from brokers.ledger.identity import looks_like_ours
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent, TradeFill
+from brokers.models import BrokerAccount, BrokerOrder, GttOrder, OrderAttempt, OrderIntent, TradeFill
 from brokers.risk import strangers
 
 _ENDS = {
@@ -148,17 +148,18 @@ def _is_of_an_earlier_day(account: BrokerAccount, row: Order, day: date) -> bool
 
 
 def _first_seen(account: BrokerAccount, row: Order, day: date, now: datetime) -> BrokerOrder:
-    """An order that the ledger has no acknowledgement of: somebody else's, or ours with a lost answer."""
+    """An order that the ledger has no acknowledgement of: a GTT's, somebody else's, or ours with a lost answer."""
     tag = row.client_tag.partition("-")[0]
     known = bool(tag) and OrderIntent.objects.filter(account=account, trading_day=day, client_tag=tag).exists()
-    ours = known or looks_like_ours(tag)
+    origin = BrokerOrder.Origin.SUSPECT if known or looks_like_ours(tag) else BrokerOrder.Origin.EXTERNAL
+    if GttOrder.has_entered_with(account, row.broker_order_id, row.symbol):
+        origin = BrokerOrder.Origin.OURS
+    nobody_trades = account.manual_trading == BrokerAccount.ManualTrading.NONE
     with transaction.atomic():
-        order, is_new = _mirror(
-            account, row, day, now, BrokerOrder.Origin.SUSPECT if ours else BrokerOrder.Origin.EXTERNAL
-        )
-        if is_new and ours:
+        order, is_new = _mirror(account, row, day, now, origin)
+        if is_new and origin == BrokerOrder.Origin.SUSPECT:
             strangers.check_tag(order, tag, is_known=known, at=now)
-        elif is_new and account.manual_trading == BrokerAccount.ManualTrading.NONE:
+        elif is_new and origin == BrokerOrder.Origin.EXTERNAL and nobody_trades:
             strangers.tell(order, at=now)
     return order
 

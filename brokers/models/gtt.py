@@ -74,6 +74,12 @@ class GttOrder(models.Model):
         )
         return row.belong_to(attempt)
 
+    @classmethod
+    def has_entered_with(cls, account: BrokerAccount, broker_order_id: str, symbol: str) -> bool:
+        """Whether this order is what a GTT of ours entered with, as the GTT book says."""
+        ours = cls.objects.filter(account=account, attempt__isnull=False, symbol=symbol)
+        return ours.filter(entry_order_id=broker_order_id).exists()
+
     def belong_to(self, attempt: OrderAttempt) -> bool:
         """Make it the attempt's; False when it is another's already."""
         free = GttOrder.objects.filter(pk=self.pk, attempt__isnull=True)

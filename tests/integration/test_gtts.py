@@ -80,6 +80,24 @@ class GttDesk(Desk):
         intent.refresh_from_db()
         return intent, GttOrder.objects.get(attempt__intent=intent)
 
+    def entered(self, *, read_first: str = "GTT book", **changes: Any) -> GttOrder:
+        """A three-leg GTT that the broker took, and its entry, in books that were both read."""
+        deliver(self.three_leg(**changes).pk)
+        self.enter()
+        reads = [self.read, self.sync] if read_first == "GTT book" else [self.sync, self.read]
+        for read in reads:
+            read()
+        return GttOrder.objects.latest("pk")
+
+    def enter(self) -> str:
+        """The broker sends what its newest GTT enters with, and names it in the GTT book."""
+        number, row = next(reversed(self.adapter.gtts.rows.items()))
+        self.adapter.book[number] = foreign_row(
+            number, symbol=row.symbol, exchange=row.exchange, quantity=row.quantity, product=row.product
+        )
+        self.adapter.gtts.rows[number] = self.adapter.gtts.named(number, number)
+        return number
+
     def read(self) -> None:
         book.read(self.account, self.gateway)
 
@@ -253,6 +271,33 @@ def test_cancelling_everything_cancels_gtts(desk: GttDesk) -> None:
     desk.read()
     assert state_of(cancel) == IntentState.DONE
     assert not halting.record_cancels(Scope.EVERYTHING, "", by="tester")
+
+
+@pytest.mark.parametrize("first", ["GTT book", "order book"])
+def test_a_halt_cancels_what_a_gtt_entered_with(desk: GttDesk, first: str) -> None:
+    gtt = desk.entered(strategy="alpha", read_first=first)
+    order = BrokerOrder.objects.get()
+    assert order.origin == BrokerOrder.Origin.OURS
+    assert not Alert.objects.filter(kind="unexplained_order", acknowledged_at=None).exists()
+    assert not halting.record_cancels(Scope.STRATEGY, "beta", by="tester")
+    for scope, key in ((Scope.STRATEGY, "alpha"), (Scope.ACCOUNT, str(desk.account)), (Scope.EVERYTHING, "")):
+        cancels = halting.record_cancels(scope, key, by="tester")
+        assert {(each.target_id, each.gtt_id) for each in cancels} == {(order.pk, None), (None, gtt.pk)}, scope
+
+
+def test_an_entry_that_no_book_shows_yet_is_in_doubt(desk: GttDesk) -> None:
+    deliver(desk.three_leg(strategy="alpha").pk)
+    desk.read()
+    assert halting.entries_in_doubt(Scope.STRATEGY, "alpha") == halting.entries_in_doubt(Scope.EVERYTHING, "") == 1
+    assert halting.entries_in_doubt(Scope.STRATEGY, "beta") == 0
+    number = desk.enter()
+    desk.read()
+    assert halting.entries_in_doubt(Scope.EVERYTHING, "") == 1, "named, and in no order book that was read"
+    desk.adapter.gtts.end(number, GttStatus.CANCELLED)
+    desk.read()
+    assert halting.entries_in_doubt(Scope.EVERYTHING, "") == 1, "a cancel leaves the entry"
+    desk.sync()
+    assert halting.entries_in_doubt(Scope.EVERYTHING, "") == 0
 
 
 # Lost answers

@@ -76,6 +76,11 @@ class Command(BaseCommand):
         self.stdout.write(f"{len(cancels)} open orders, {sum(c.state == 'WORKING' for c in cancels)} cancels taken.")
         if doubtful := halting.in_doubt(scope, key):
             self.stdout.write(f"{doubtful} orders may be at the broker and cannot be cancelled yet: see the admin.")
+        if entries := halting.entries_in_doubt(scope, key):
+            self.stdout.write(
+                f"{entries} GTTs entered with an order that no book has shown yet; cancel once more in a minute, "
+                "or in the broker's own app."
+            )
 
 
 def _user() -> str:
