@@ -151,7 +151,11 @@ def _open_gtts(scope: Scope, scope_key: str, spare_exits: bool) -> QuerySet[GttO
         status__in=[GttStatus.ACTIVE, GttStatus.UNKNOWN],
     )
     if spare_exits:
-        gtts = gtts.exclude(attempt__intent__reduce_only=True)
+        # Target and stop close what the entry opened. Unless it is known that nothing is, they may be all that does.
+        nothing = BrokerOrder.objects.filter(
+            account=OuterRef("account"), broker_order_id=OuterRef("entry_order_id"), filled_quantity=0
+        )
+        gtts = gtts.exclude(attempt__intent__reduce_only=True).exclude(~Exists(nothing), kind=GttKind.THREE_LEG)
     return gtts.select_related("account", "attempt__intent").order_by("account", "first_seen_at")
 
 

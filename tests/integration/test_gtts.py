@@ -11,6 +11,7 @@ import pytest
 
 from brokers import halting, instruments, sessions
 from brokers.clock import SimulatedClock, configured_clock
+from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import (
     BrokerUnavailable,
     IdempotencyConflict,
@@ -283,6 +284,31 @@ def test_a_halt_cancels_what_a_gtt_entered_with(desk: GttDesk, first: str) -> No
     for scope, key in ((Scope.STRATEGY, "alpha"), (Scope.ACCOUNT, str(desk.account)), (Scope.EVERYTHING, "")):
         cancels = halting.record_cancels(scope, key, by="tester")
         assert {(each.target_id, each.gtt_id) for each in cancels} == {(order.pk, None), (None, gtt.pk)}, scope
+
+
+@pytest.mark.parametrize("filled", [0, 65])
+def test_reducing_spares_what_protects_a_filled_entry(desk: GttDesk, filled: int) -> None:
+    gtt = desk.entered()
+    desk.set_book(gtt.entry_order_id, filled_quantity=filled, status=OrderStatus.FILLED if filled else OrderStatus.OPEN)
+    desk.sync()
+    cancels = halting.record_cancels(Scope.EVERYTHING, "", by="tester", spare_exits=True)
+    assert {each.gtt_id for each in cancels if each.gtt_id} == (set() if filled else {gtt.pk})
+    assert {each.target_id is not None for each in cancels if not each.gtt_id} == (set() if filled else {True})
+
+
+def test_reducing_spares_what_may_protect_an_entry_that_is_not_known_yet(desk: GttDesk) -> None:
+    deliver(desk.three_leg().pk)
+    desk.read()
+    assert not halting.record_cancels(Scope.EVERYTHING, "", by="tester", spare_exits=True)
+    assert halting.record_cancels(Scope.EVERYTHING, "", by="tester")
+
+
+def test_reducing_takes_the_rest_of_an_entry_and_leaves_what_protects_its_part(desk: GttDesk) -> None:
+    gtt = desk.entered(quantity=130)
+    desk.set_book(gtt.entry_order_id, filled_quantity=65, status=OrderStatus.PARTIALLY_FILLED)
+    desk.sync()
+    (cancel,) = halting.record_cancels(Scope.EVERYTHING, "", by="tester", spare_exits=True)
+    assert cancel.target == BrokerOrder.objects.get()
 
 
 def test_an_entry_that_no_book_shows_yet_is_in_doubt(desk: GttDesk) -> None:
