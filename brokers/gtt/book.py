@@ -85,7 +85,7 @@ def follow(account: BrokerAccount, now: datetime) -> None:
     working = OrderIntent.objects.filter(
         account=account, kind__in=GTT_KINDS, state=IntentState.WORKING, mode=settings.MODE.value
     )
-    for intent in working.select_related("account", "gtt"):
+    for intent in working.select_related("account", "gtt").order_by("pk"):
         _follow(intent, now)
 
 
@@ -107,8 +107,18 @@ def _follow(intent: OrderIntent, now: datetime) -> None:
         _end(intent, IntentState.DONE, "the GTT book says cancelled", now)
     elif intent.kind == IntentKind.GTT_MODIFY and shows(gtt, intent):
         _end(intent, IntentState.DONE, "the GTT book shows the new prices", now)
+        _end_overtaken(intent, now)
     elif status.is_over:
         _end(intent, IntentState.REJECTED, f"too late: the GTT was {status.lower()} first", now)
+
+
+def _end_overtaken(intent: OrderIntent, now: datetime) -> None:
+    """A change was made upon those before it, which the book shows in it or never will."""
+    before = OrderIntent.objects.filter(
+        gtt=intent.gtt, kind=IntentKind.GTT_MODIFY, state=IntentState.WORKING, pk__lt=intent.pk
+    )
+    for change in before:
+        _end(change, IntentState.DONE, f"the GTT book shows {intent}, a later change", now)
 
 
 def _end(intent: OrderIntent, state: IntentState, cause: str, now: datetime) -> None:

@@ -18,7 +18,7 @@ from brokers.domain.errors import OrderDenied
 from brokers.domain.gtt import GttKind, GttRole, GttStatus, GttTrigger
 from brokers.domain.inputs import Price, parse_or_deny, rupees, units
 from brokers.domain.instruments import Instrument
-from brokers.domain.order_states import UNSETTLED_STATES, IntentKind
+from brokers.domain.order_states import UNSETTLED_STATES, IntentKind, IntentState
 from brokers.factory import find_account
 from brokers.ledger.operations import existing, record, same
 from brokers.models import BrokerAccount, GttOrder, OrderIntent
@@ -136,7 +136,7 @@ def record_change(
         raise OrderDenied(f"GTT {gtt_order_id} has no {missing[0].lower()}; it is a {gtt.get_kind_display()} one.")
     instrument = instruments.lookup().resolve(gtt.symbol, Exchange(gtt.exchange))
     triggers = []
-    for leg in gtt.legs:
+    for leg in _newest_triggers(gtt):
         old = GttTrigger.of(leg)
         trigger_price, limit_price = given.get(leg["role"], (None, None))
         triggers.append(
@@ -256,6 +256,14 @@ def _target(account: BrokerAccount, gtt_order_id: str) -> GttOrder:
     if GttStatus(gtt.status).is_over:
         raise OrderDenied(f"GTT {gtt_order_id} is over: it is {gtt.status.lower()}.")
     return gtt
+
+
+def _newest_triggers(gtt: GttOrder) -> list[dict[str, str]]:
+    """Its triggers after the newest change that the broker took, which the book may not show yet."""
+    taken = OrderIntent.objects.filter(gtt=gtt, kind=IntentKind.GTT_MODIFY, state=IntentState.WORKING)
+    newest = taken.order_by("-pk").first()
+    triggers: list[dict[str, str]] = (newest.triggers if newest else None) or gtt.legs
+    return triggers
 
 
 def _of_target(gtt: GttOrder) -> dict[str, Any]:

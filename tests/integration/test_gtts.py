@@ -39,6 +39,7 @@ from brokers.recovery import decisions, reconciliation, visibility
 from brokers.risk import limits
 from brokers.risk.switches import set_switch
 from tests.integration.test_ledger import Desk
+from tests.integration.test_risk import position
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, SHARE, book_row, drops, foreign_row, refuses, takes_and_drops
 
@@ -416,6 +417,32 @@ def test_a_change_is_done_when_the_book_shows_its_prices(desk: GttDesk) -> None:
     assert (sent.triggers[0].trigger_price, sent.triggers[0].limit_price) == (Decimal(92), Decimal("91.5"))
     desk.read()
     assert state_of(change) == IntentState.DONE
+
+
+def test_a_change_of_one_price_keeps_the_change_before_it(desk: GttDesk) -> None:
+    desk.adapter.positions = [position(CALL, 65)]
+    _, gtt = desk.placed(reduce_only=True)
+    first = deliver(desk.change(gtt, "m1", ORDER=("92", None)).pk)
+    second = deliver(desk.change(gtt, "m2", ORDER=(None, "91.5")).pk)
+    sent = desk.adapter.sent[-1]
+    assert isinstance(sent, GttChange)
+    assert (sent.triggers[0].trigger_price, sent.triggers[0].limit_price) == (Decimal(92), Decimal("91.5"))
+    desk.read()
+    assert state_of(first) == state_of(second) == IntentState.DONE
+    assert "a later change" in first.closed_reason
+    assert not Alert.objects.exists()
+
+
+def test_a_change_that_the_book_does_not_show_waits_behind_a_later_one(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    before = desk.adapter.gtts.rows[gtt.gtt_order_id]
+    changes = [deliver(desk.change(gtt, f"m{price}", ORDER=(price, None)).pk) for price in ("92", "93")]
+    after, desk.adapter.gtts.rows[gtt.gtt_order_id] = desk.adapter.gtts.rows[gtt.gtt_order_id], before
+    desk.read()
+    assert {state_of(each) for each in changes} == {IntentState.WORKING}
+    desk.adapter.gtts.rows[gtt.gtt_order_id] = after
+    desk.read()
+    assert {state_of(each) for each in changes} == {IntentState.DONE}
 
 
 def test_a_change_names_a_trigger_that_there_is(desk: GttDesk) -> None:
