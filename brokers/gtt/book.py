@@ -16,6 +16,7 @@ from brokers.domain.errors import BrokerError
 from brokers.domain.gtt import Gtt, GttStatus, GttTrigger
 from brokers.domain.order_states import GTT_KINDS, Actor, IntentKind, IntentState
 from brokers.gateway import BrokerGateway
+from brokers.gtt import watch
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BrokerAccount, BrokerOrder, GttBook, GttOrder, OrderIntent
 
@@ -39,7 +40,9 @@ def read(account: BrokerAccount, gateway: BrokerGateway, *, urgent: bool = False
     except BrokerError as error:
         newest.update(problem=error.message[:500])
         raise
-    apply(account, rows, gateway.clock.now())
+    seen_at = gateway.clock.now()
+    apply(account, rows, seen_at)
+    watch.tell_of_missing(account, asked_at=now, at=seen_at)
     newest.update(read_at=now, problem="")
     return now
 
@@ -57,26 +60,8 @@ def apply(account: BrokerAccount, rows: Iterable[Gtt], now: datetime) -> None:
     A GTT that is over stays over, except that late truth wins: the exchange may have taken what was called cancelled.
     """
     for row in rows:
-        values = _mirrored(row)
-        gtt, is_new = GttOrder.objects.get_or_create(
-            account=account,
-            gtt_order_id=row.gtt_order_id,
-            defaults={
-                **values,
-                "origin": GttOrder.Origin.EXTERNAL,
-                "first_seen_at": now,
-                "book_seen_at": now,
-                "last_seen_at": now,
-            },
-        )
-        if not is_new:
-            if GttStatus(gtt.status).is_over and not row.status.is_over:
-                values |= {"status": gtt.status, "legs": gtt.legs}
-            values |= {"book_seen_at": gtt.book_seen_at or now, "last_seen_at": now}
-            GttOrder.objects.filter(pk=gtt.pk).update(**values)
-            gtt.refresh_from_db()
-        if gtt.attempt_id is not None:
-            _claim_entry(gtt, now)
+        with transaction.atomic():
+            _apply(account, row, now)
     follow(account, now)
 
 
@@ -94,6 +79,33 @@ def shows(gtt: GttOrder, intent: OrderIntent) -> bool:
     return _plain(gtt.legs) == _plain(intent.triggers or [])
 
 
+def _apply(account: BrokerAccount, row: Gtt, now: datetime) -> None:
+    values = _mirrored(row)
+    gtt, is_new = GttOrder.objects.get_or_create(
+        account=account,
+        gtt_order_id=row.gtt_order_id,
+        defaults={
+            **values,
+            "origin": GttOrder.Origin.EXTERNAL,
+            "first_seen_at": now,
+            "book_seen_at": now,
+            "last_seen_at": now,
+        },
+    )
+    if is_new:
+        watch.tell_of_stranger(gtt, at=now)
+        return
+    before = gtt.legs
+    if GttStatus(gtt.status).is_over and not row.status.is_over:
+        values |= {"status": gtt.status, "legs": gtt.legs}
+    values |= {"book_seen_at": gtt.book_seen_at or now, "last_seen_at": now}
+    GttOrder.objects.filter(pk=gtt.pk).update(**values)
+    gtt.refresh_from_db()
+    if gtt.attempt_id is not None:
+        _claim_entry(gtt, now)
+        watch.tell_of_change(gtt, before, at=now)
+
+
 def _follow(intent: OrderIntent, now: datetime) -> None:
     gtt = intent.gtt or GttOrder.objects.filter(attempt__intent=intent).first()
     if gtt is None or gtt.book_seen_at is None:
@@ -101,6 +113,8 @@ def _follow(intent: OrderIntent, now: datetime) -> None:
     status = GttStatus(gtt.status)
     if intent.kind == IntentKind.GTT:
         _claim_entry(gtt, now)
+        watch.explain(gtt, at=now)
+        watch.tell_of_end(gtt, at=now)
         rejected = status is GttStatus.REJECTED
         _end(intent, IntentState.REJECTED if rejected else IntentState.DONE, f"the GTT book shows {gtt}", now)
     elif intent.kind == IntentKind.GTT_CANCEL and status is GttStatus.CANCELLED:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from brokers import halting, instruments, sessions
+from brokers.alerts import acknowledge
 from brokers.clock import SimulatedClock, configured_clock
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import (
@@ -20,7 +21,7 @@ from brokers.domain.errors import (
     OrderRejected,
     UnsupportedFeature,
 )
-from brokers.domain.gtt import GttCancel, GttChange, GttRequest, GttStatus
+from brokers.domain.gtt import GttCancel, GttChange, GttRequest, GttRole, GttStatus
 from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gtt import book, recording
@@ -34,6 +35,7 @@ from brokers.models import (
     KillSwitch,
     OrderIntent,
     Scope,
+    Severity,
 )
 from brokers.recovery import decisions, reconciliation, visibility
 from brokers.risk import limits
@@ -541,6 +543,119 @@ def test_a_gtt_that_is_over_stays_over(desk: GttDesk) -> None:
     desk.read()
     gtt.refresh_from_db()
     assert gtt.status == GttStatus.CANCELLED
+
+
+# What people are told
+
+
+def told(kind: str) -> list[Alert]:
+    return list(Alert.objects.filter(kind=kind, acknowledged_at=None))
+
+
+@pytest.mark.parametrize("end", [GttStatus.REJECTED, GttStatus.EXPIRED, GttStatus.CANCELLED, GttStatus.UNKNOWN])
+def test_the_end_of_a_gtt_that_nobody_asked_for_is_told_once(desk: GttDesk, end: GttStatus) -> None:
+    desk.adapter.positions = [position(CALL, 65)]
+    _, exit_gtt = desk.placed("g1", reduce_only=True)
+    _, entry_gtt = desk.placed("g2", trigger_price="80", limit_price="79.5")
+    for gtt in (exit_gtt, entry_gtt):
+        desk.adapter.gtts.end(gtt.gtt_order_id, end)
+    desk.read()
+    desk.read()
+    alerts = told("gtt_ended")
+    assert [(each.severity, each.count) for each in alerts] == [(Severity.CRITICAL, 1), (Severity.WARNING, 1)]
+    assert f"GTT {exit_gtt} of 65 {CALL}" in alerts[0].happened
+    assert end.lower() in alerts[0].happened
+
+
+def test_what_a_gtt_already_was_when_it_was_first_seen_is_told(desk: GttDesk) -> None:
+    deliver(desk.three_leg().pk)
+    desk.adapter.gtts.end("0000000000000001", GttStatus.REJECTED)
+    desk.read()
+    (alert,) = told("gtt_ended")
+    assert (alert.severity, alert.count) == (Severity.CRITICAL, 1)
+
+
+def test_a_word_that_is_known_again_closes_its_alert(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    row = desk.adapter.gtts.rows[gtt.gtt_order_id]
+    desk.adapter.gtts.end(gtt.gtt_order_id, GttStatus.UNKNOWN)
+    desk.read()
+    assert "does not know" in told("gtt_ended")[0].happened
+    desk.adapter.gtts.rows[gtt.gtt_order_id] = row
+    desk.read()
+    assert not told("gtt_ended")
+
+
+def test_a_leg_that_ends_beside_an_active_one_is_told(desk: GttDesk) -> None:
+    gtt = desk.entered()
+    desk.adapter.gtts.end_leg(gtt.gtt_order_id, GttRole.STOP, GttStatus.REJECTED)
+    desk.read()
+    (alert,) = told("gtt_ended")
+    assert (alert.severity, "its stop, SELL at 90, is rejected" in alert.happened) == (Severity.CRITICAL, True)
+    assert "target" not in alert.happened
+
+
+@pytest.mark.parametrize("why", ["our cancel", "the other leg", "nothing was entered"])
+def test_an_end_that_was_to_come_is_told_to_nobody(desk: GttDesk, why: str) -> None:
+    gtt = desk.entered()
+    if why == "our cancel":
+        deliver(desk.cancel(gtt).pk)
+    elif why == "the other leg":
+        desk.adapter.gtts.end_leg(gtt.gtt_order_id, GttRole.TARGET, GttStatus.TRIGGERED)
+        desk.adapter.gtts.end_leg(gtt.gtt_order_id, GttRole.STOP, GttStatus.CANCELLED)
+    else:
+        desk.set_book(gtt.entry_order_id, status=OrderStatus.CANCELLED)
+        desk.sync()
+        desk.adapter.gtts.end(gtt.gtt_order_id, GttStatus.CANCELLED)
+    desk.read()
+    gtt.refresh_from_db()
+    assert GttStatus(gtt.status).is_over
+    assert not told("gtt_ended")
+
+
+def test_a_gtt_that_its_book_does_not_show_any_more_is_told_until_it_shows_again(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.gtts.hidden.add(gtt.gtt_order_id)
+    for _ in range(2):
+        desk.pass_time(300)
+        desk.read()
+    (alert,) = told("gtt_not_shown")
+    assert (alert.severity, alert.count, f"GTT {gtt}" in alert.happened) == (Severity.WARNING, 1, True)
+    acknowledge([alert], by="anna", at=desk.gateway.clock.now())
+    desk.pass_time(300)
+    desk.read()
+    assert not told("gtt_not_shown"), "who has seen it is not called again"
+    for vanished in range(2):
+        desk.adapter.gtts.hidden.clear()
+        desk.pass_time(300)
+        desk.read()
+        assert not told("gtt_not_shown")
+        desk.adapter.gtts.hidden.add(gtt.gtt_order_id)
+        desk.pass_time(300)
+        desk.read()
+        assert len(told("gtt_not_shown")) == 1, vanished
+
+
+@pytest.mark.parametrize("trades", BrokerAccount.ManualTrading)
+def test_a_gtt_that_nobody_placed_is_told_where_nobody_trades(desk: GttDesk, trades: str) -> None:
+    BrokerAccount.objects.update(manual_trading=trades)
+    desk.account.refresh_from_db()
+    desk.placed()
+    request = desk.adapter.sent[0]
+    assert isinstance(request, GttRequest)
+    desk.adapter.gtts.accept(request, desk.gateway.clock.now())
+    desk.read()
+    assert bool(told("unexplained_gtt")) == (trades == BrokerAccount.ManualTrading.NONE)
+
+
+def test_a_gtt_whose_answer_is_lost_is_no_stranger(desk: GttDesk) -> None:
+    desk.adapter.script = [takes_and_drops]
+    deliver(desk.gtt().pk)
+    desk.read()
+    assert not told("unexplained_gtt")
+
+
+# How far, and how often
 
 
 def test_the_book_is_asked_for_as_far_back_as_the_oldest_active_gtt(desk: GttDesk) -> None:

@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 from brokers.clock import trading_day
 from brokers.domain.errors import BrokerError
-from brokers.domain.gtt import Gtt, GttAck, GttCancel, GttChange, GttLeg, GttRequest, GttStatus, GttTrigger
+from brokers.domain.gtt import Gtt, GttAck, GttCancel, GttChange, GttLeg, GttRequest, GttRole, GttStatus, GttTrigger
 
 
 class GttShelf:
@@ -35,6 +35,11 @@ class GttShelf:
     def end(self, number: str, status: GttStatus) -> None:
         legs = tuple(replace(leg, status=status, broker_status=status.lower()) for leg in self.rows[number].legs)
         self.rows[number] = replace(self.rows[number], legs=legs)
+
+    def end_leg(self, number: str, role: GttRole, status: GttStatus) -> None:
+        legs = self.rows[number].legs
+        ended = tuple(replace(leg, status=status) if leg.role is role else leg for leg in legs)
+        self.rows[number] = replace(self.rows[number], legs=ended)
 
     def named(self, number: str, entry_order_id: str) -> Gtt:
         """The row with the order that it entered with."""
