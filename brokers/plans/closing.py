@@ -22,7 +22,7 @@ from brokers.domain.account import Position
 from brokers.domain.enums import Exchange, OrderType, Product, Side, TimeInForce
 from brokers.domain.errors import InvalidSymbol, OrderDenied
 from brokers.domain.inputs import parse_or_deny
-from brokers.domain.order_states import LIVE_STATES, TERMINAL_STATES, IntentKind, IntentState
+from brokers.domain.order_states import LIVE_STATES, PLACING_KINDS, TERMINAL_STATES, IntentState
 from brokers.factory import BrokerFactory, find_account
 from brokers.ledger.identity import check_words, fingerprint_of
 from brokers.models import OrderIntent, OrderPlan, Severity
@@ -193,7 +193,7 @@ def _unsettled_entry(plan: OrderPlan) -> OrderIntent | None:
     entries = OrderIntent.objects.filter(
         account=plan.account,
         trading_day=plan.trading_day,
-        kind=IntentKind.PLACE,
+        kind__in=PLACING_KINDS,
         reduce_only=False,
         state__in=[IntentState.ARMED, IntentState.UNKNOWN, IntentState.NEEDS_HUMAN],
         **{name: value for name, value in asked.items() if value},

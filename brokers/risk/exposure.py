@@ -5,14 +5,16 @@ What may be at the broker counts as if it were: an order whose outcome is not kn
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from django.db import connection
-from django.db.models import F, Q, Sum
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES, Side
 from brokers.domain.errors import NotSent, OrderDenied, RateLimited
+from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import (
     PLACING_KINDS,
     RESERVING_STATES,
@@ -21,7 +23,7 @@ from brokers.domain.order_states import (
     IntentKind,
     IntentState,
 )
-from brokers.models import BrokerOrder, OrderAttempt, OrderIntent, Scope
+from brokers.models import BrokerOrder, GttOrder, OrderAttempt, OrderIntent, Scope
 from brokers.risk.checks import Held
 from brokers.risk.limits import Breach, Limit, LimitReached, Limits
 
@@ -35,13 +37,34 @@ _CAME_TO_NOTHING = (
     IntentState.REFUSED,
     IntentState.REJECTED,
 )
-# Plain SQL with the states written out, so that SQLite sees that the partial index serves it.
+#: After these what a three-leg GTT entered with is no open order: it was filled, or never sent.
+_ENTERED = (GttStatus.TRIGGERED, GttStatus.REJECTED)
+_MAY_TRIGGER = (GttStatus.ACTIVE, GttStatus.UNKNOWN)
+_NARROWED = {Scope.STRATEGY: " AND intent.strategy = %s", Scope.SYMBOL: " AND intent.symbol = %s"}
+
+
+def _words(values: Iterable[str]) -> str:
+    return ", ".join(repr(str(value)) for value in sorted(values))
+
+
+_TODAY = "intent.account_id = %s AND intent.trading_day = %s"
+# Plain SQL with the states written out, so that SQLite sees that the partial index serves it. A GTT without a trigger of
+# its own enters at once; it is DONE before its entry has ended, which is known by the order that its book names.
 _OPEN = (
-    f"SELECT COUNT(*), COALESCE(SUM(reserved_rupees), 0) FROM {OrderIntent._meta.db_table} "  # noqa: S608
-    f"WHERE account_id = %s AND trading_day = %s AND kind = 'PLACE' "
-    f"AND state IN ({', '.join(repr(str(state)) for state in sorted(RESERVING_STATES))})"
+    f"SELECT intent.reserved_rupees FROM {OrderIntent._meta.db_table} AS intent "  # noqa: S608
+    f"WHERE {_TODAY} AND intent.kind = 'PLACE' AND intent.state IN ({_words(RESERVING_STATES)})",
+    f"SELECT intent.reserved_rupees FROM {OrderIntent._meta.db_table} AS intent "  # noqa: S608
+    f"WHERE {_TODAY} AND intent.kind = 'GTT' AND intent.trigger_price IS NULL "
+    f"AND intent.state IN ({_words(RESERVING_STATES)})",
+    f"SELECT intent.reserved_rupees FROM {GttOrder._meta.db_table} AS gtt "  # noqa: S608
+    f"JOIN {OrderAttempt._meta.db_table} AS attempt ON attempt.id = gtt.attempt_id "
+    f"JOIN {OrderIntent._meta.db_table} AS intent ON intent.id = attempt.intent_id "
+    f"LEFT JOIN {BrokerOrder._meta.db_table} AS entry ON entry.account_id = gtt.account_id "
+    f"AND entry.trading_day = intent.trading_day AND entry.broker_order_id = gtt.entry_order_id "
+    f"WHERE gtt.account_id = intent.account_id AND {_TODAY} AND gtt.kind = 'THREE_LEG' AND intent.state = 'DONE' "
+    f"AND (entry.status NOT IN ({_words(TERMINAL_ORDER_STATUSES)}) "
+    f"OR (entry.id IS NULL AND gtt.status NOT IN ({_words(_ENTERED)})))",
 )
-_NARROWED = {Scope.STRATEGY: " AND strategy = %s", Scope.SYMBOL: " AND symbol = %s"}
 
 
 def check_open(intent: OrderIntent, limits: Limits, rupees: Decimal) -> None:
@@ -51,14 +74,14 @@ def check_open(intent: OrderIntent, limits: Limits, rupees: Decimal) -> None:
 
     :raises LimitReached: it would be too much.
     """
-    changed = OrderIntent.objects.filter(attempts__broker_order=intent.target_id) if intent.target_id else None
+    changed = _behind(intent.target) if intent.target else None
     if changed is not None:
         whole, reserved = rupees, changed.values_list("reserved_rupees", flat=True).first() or Decimal(0)
         rupees = max(Decimal(0), whole - reserved)
     breaches: list[Breach] = []
     for scope, orders_limit, rupees_limit in _by_scope(limits, "max_open_orders", "max_open_rupees"):
         count, total = _open(intent, scope)
-        if intent.kind == IntentKind.PLACE and orders_limit and count + 1 > orders_limit.value:
+        if _enters(intent) and orders_limit and count + 1 > orders_limit.value:
             breaches.append(Breach(orders_limit, f"{count} orders are open"))
         if rupees_limit and total + rupees > rupees_limit.value:
             words = f"{total:.2f} are open and the order is worth {rupees:.2f}"
@@ -136,6 +159,20 @@ def check_reduction(intent: OrderIntent, held: Held) -> None:
         raise NotSent(f"{intent} waits: orders of {intent.symbol} were filling while the position was read.")
 
 
+def _enters(intent: OrderIntent) -> bool:
+    """Whether an order goes to the exchange with it, and not at a trigger."""
+    return intent.kind == IntentKind.PLACE or (intent.kind == IntentKind.GTT and intent.trigger_price is None)
+
+
+def _behind(order: BrokerOrder) -> QuerySet[OrderIntent]:
+    """The intent that reserves for an order: the one that sent it, or that of the GTT which entered with it."""
+    if order.attempt_id is not None:
+        return OrderIntent.objects.filter(attempts=order.attempt_id)
+    return OrderIntent.objects.filter(
+        account=order.account_id, attempts__gtt_order__entry_order_id=order.broker_order_id
+    )
+
+
 def _by_scope(limits: Limits, first: str, second: str) -> list[tuple[str, Limit | None, Limit | None]]:
     """Two limits that one count answers, for each of account, strategy and symbol that has one of them."""
     of_first = {_scope(limit): limit for limit in limits.counted(first)}
@@ -150,13 +187,14 @@ def _scope(limit: Limit) -> str:
 
 
 def _open(intent: OrderIntent, scope: str) -> tuple[int, Decimal]:
-    statement = _OPEN
+    parts: Iterable[str] = _OPEN
     values: list[int | date | str] = [intent.account_id, intent.trading_day]
     if scope:
-        statement += _NARROWED[Scope(scope)]
+        parts = [part + _NARROWED[Scope(scope)] for part in parts]
         values.append(intent.strategy if scope == Scope.STRATEGY else intent.symbol)
+    statement = f"SELECT COUNT(*), COALESCE(SUM(reserved_rupees), 0) FROM ({' UNION ALL '.join(parts)}) AS open"  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+        cursor.execute(statement, values * len(_OPEN))
         count, total = cursor.fetchone()
     return int(count), Decimal(str(total))
 
@@ -181,7 +219,12 @@ def _check_rate(intent: OrderIntent, limit: Limit, window: timedelta | None, now
 
 def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]:
     """Units that other orders of this side may still take, and those that some took at about the time of asking."""
-    same = {"account": intent.account, "exchange": intent.exchange, "symbol": intent.symbol, "side": intent.side}
+    same: dict[str, object] = {
+        "account": intent.account,
+        "exchange": intent.exchange,
+        "symbol": intent.symbol,
+        "side": intent.side,
+    }
     orders = BrokerOrder.objects.filter(**same, trading_day=intent.trading_day, product__in=["", intent.product])
     working = orders.exclude(status__in=TERMINAL_ORDER_STATUSES)
     unseen = OrderIntent.objects.filter(
@@ -190,8 +233,35 @@ def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]
     # One statement: an order that was acknowledged between two would be in neither, since PostgreSQL shows each
     # statement what was committed before it.
     rest = working.annotate(units=F("quantity") - F("filled_quantity")).values_list("units")
-    certain = sum(units for (units,) in rest.union(unseen.values_list("quantity"), all=True))
+    others = [unseen, *_unseen_of_gtts(intent, same)]
+    certain = sum(units for (units,) in rest.union(*(each.values_list("quantity") for each in others), all=True))
     read_since = working.filter(last_seen_at__gte=asked_at)
     ended_since = orders.filter(status__in=TERMINAL_ORDER_STATUSES, attempt__intent__updated_at__gte=asked_at)
     doubtful = sum(rows.aggregate(units=Sum("filled_quantity"))["units"] or 0 for rows in (read_since, ended_since))
     return certain, doubtful
+
+
+def _unseen_of_gtts(intent: OrderIntent, same: dict[str, object]) -> list[QuerySet[OrderIntent] | QuerySet[GttOrder]]:
+    """What GTTs may fill on a side that no order of the book shows: entries, and for a GTT those that wait to reduce."""
+    asked = OrderIntent.objects.filter(**same, product=intent.product, kind=IntentKind.GTT).exclude(pk=intent.pk)
+    of_intent = GttOrder.objects.filter(attempt__intent=OuterRef("pk"))
+    shown = BrokerOrder.objects.filter(account=OuterRef("account"), broker_order_id=OuterRef("entry_order_id"))
+    entries = asked.filter(
+        trading_day=intent.trading_day,
+        trigger_price__isnull=True,
+        state__in=[*_UNSEEN, IntentState.WORKING, IntentState.DONE],
+    ).exclude(Exists(of_intent.filter(Q(status__in=_ENTERED) | Exists(shown))))
+    if intent.kind != IntentKind.GTT:
+        # An exit that goes out at once does not wait for a stop to be cancelled first.
+        return [entries]
+    waiting = GttOrder.objects.filter(
+        account=intent.account,
+        exchange=intent.exchange,
+        symbol=intent.symbol,
+        product__in=["", intent.product],
+        status__in=_MAY_TRIGGER,
+        attempt__intent__reduce_only=True,
+        attempt__intent__side=intent.side,
+    )
+    lost = asked.filter(reduce_only=True, state__in=_UNSEEN).exclude(Exists(of_intent))
+    return [entries, waiting, lost]

@@ -37,6 +37,8 @@ from brokers.models import (
     Scope,
     Severity,
 )
+from brokers.plans import closing, running
+from brokers.plans.status import PlanState, progress
 from brokers.recovery import decisions, reconciliation, visibility
 from brokers.risk import limits
 from brokers.risk.switches import set_switch
@@ -254,6 +256,85 @@ def test_a_gtt_keeps_the_limits_of_one_order(desk: GttDesk) -> None:
     assert intent.state == IntentState.DENIED
     assert "max_notional_rupees" in intent.closed_reason
     assert not desk.adapter.sent
+
+
+def limit(**values: limits.Value | None) -> None:
+    limits.change(Scope.EVERYTHING, "", values, by="tester", reason="a test", at=configured_clock().now())
+
+
+@pytest.mark.parametrize("stage", ["acknowledged", "lost", "in the GTT book", "in both books", "cancelled"])
+def test_what_a_gtt_entered_with_is_an_open_order_until_it_ends(desk: GttDesk, stage: str) -> None:
+    limit(max_open_orders=1, max_open_rupees=Decimal(20_000))
+    if stage == "in both books":
+        desk.entered()
+    else:
+        desk.adapter.script = [takes_and_drops] if stage == "lost" else []
+        deliver(desk.three_leg().pk)
+    if stage in ("in the GTT book", "cancelled"):
+        desk.read()
+    if stage == "cancelled":
+        desk.adapter.gtts.end("0000000000000001", GttStatus.CANCELLED)
+        desk.read()
+    denied = deliver(desk.three_leg("t2", limit_price="99").pk)
+    assert denied.state == IntentState.DENIED
+    assert "1 orders are open" in denied.closed_reason
+    assert "max_open_rupees" not in denied.closed_reason
+    limit(max_open_rupees=Decimal(15_000))
+    assert "7767.50 are open" in deliver(desk.three_leg("t3", limit_price="99").pk).closed_reason
+    assert "7767.50 are open" in desk.send("k1", quantity=130).closed_reason
+
+
+@pytest.mark.parametrize("end", [OrderStatus.FILLED, OrderStatus.CANCELLED])
+def test_an_entry_that_has_ended_is_not_open(desk: GttDesk, end: OrderStatus) -> None:
+    limit(max_open_orders=1)
+    gtt = desk.entered()
+    desk.set_book(gtt.entry_order_id, status=end, filled_quantity=65 if end is OrderStatus.FILLED else 0)
+    desk.sync()
+    desk.placed("g1")
+    assert desk.send("k1").state == IntentState.WORKING, "one that waits for its trigger is not open"
+
+
+def test_a_change_of_an_entry_is_not_counted_beside_it(desk: GttDesk) -> None:
+    limit(max_open_rupees=Decimal(10_000))
+    gtt = desk.entered()
+    assert desk.gateway.modify_order(gtt.entry_order_id, price="101")
+
+
+def test_a_position_is_reduced_by_one_gtt_at_most(desk: GttDesk) -> None:
+    desk.adapter.positions = [position(CALL, 130)]
+    desk.adapter.script = [takes_and_drops]
+    deliver(desk.gtt("lost", reduce_only=True, trigger_price="95", limit_price="94.5").pk)
+    desk.placed("stop", reduce_only=True)
+    target = deliver(desk.gtt("target", reduce_only=True, trigger_price="120", limit_price="119.5").pk)
+    assert "have 130, and this one is SELL 65" in target.closed_reason
+    assert desk.send("exit", side="S", quantity=130, reduce_only=True).state == IntentState.WORKING
+
+
+@pytest.mark.parametrize("stage", ["acknowledged", "lost", "in the GTT book", "in both books"])
+def test_an_entry_that_may_be_filled_takes_from_the_position(desk: GttDesk, stage: str) -> None:
+    desk.adapter.positions = [position(CALL, -65)]
+    if stage == "in both books":
+        desk.entered()
+    else:
+        desk.adapter.script = [takes_and_drops] if stage == "lost" else []
+        deliver(desk.three_leg().pk)
+    if stage == "in the GTT book":
+        desk.read()
+    denied = desk.send("exit", side="B", reduce_only=True)
+    assert "have 65, and this one is BUY 65" in denied.closed_reason
+
+
+def test_a_closing_is_not_over_while_an_entry_is_lost(desk: GttDesk) -> None:
+    desk.adapter.positions = []
+    desk.adapter.script = [takes_and_drops]
+    lost = deliver(desk.three_leg().pk)
+    plan = closing.record_close(broker=desk.account.broker, symbol=CALL, client_order_id="flat")
+    assert running.advance(plan.pk).needs_positions
+    closing.look(plan.pk)
+    plan.refresh_from_db()
+    state = progress(plan)
+    assert state.state is PlanState.STOPPED
+    assert f"{lost} of {CALL} is UNKNOWN and may open a position" in state.reason
 
 
 def test_a_halt_lets_only_the_cancel_of_a_gtt_pass(desk: GttDesk) -> None:
