@@ -6,6 +6,8 @@ absent is never proved: how long a GTT book lags behind is measured nowhere. Not
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,12 +21,13 @@ from brokers.gtt import book
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent
 from brokers.recovery import agenda, visibility
+from brokers.recovery.agenda import Question
 from brokers.recovery.answers import ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue
 from brokers.recovery.matching import SKEW
 
-#: Seconds between two readings for questions; longer once they are old.
-OFTEN, SELDOM = 15, 60
+#: Seconds between two readings for questions; longer once they are old, and for what a person said is not there.
+OFTEN, SELDOM, WATCHING = 15, 60, 300
 IS_OLD = timedelta(minutes=5)
 
 
@@ -42,8 +45,7 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
     if not _is_due(account, now):
         return
     read_at = book.read(account, BrokerFactory.get_broker(account.broker, account.name), urgent=True)
-    for attempt in agenda.attempts(account, questions):
-        unless_stale(_judge, attempt, read_at, visibility.proof_from(attempt, within), now)
+    _Round(account=account, read_at=read_at, within=within, now=now).judge(questions)
 
 
 def candidates(intent: OrderIntent) -> list[GttOrder]:
@@ -97,66 +99,112 @@ def facts(gtt: GttOrder) -> dict[str, Any]:
 
 
 def _is_due(account: BrokerAccount, now: datetime) -> bool:
-    """Whether something is to be read for: what is unknown, and what was taken and not seen in the book yet."""
-    open_ones = OrderIntent.objects.filter(
-        account=account, kind__in=GTT_KINDS, state__in=[IntentState.UNKNOWN, IntentState.WORKING]
-    )
-    newest = open_ones.order_by("-updated_at").values_list("updated_at", flat=True).first()
-    if newest is None:
+    """Whether something is to be read for: what is unknown, what was taken and not seen in the book yet, and what a
+    person said today is not there.
+    """
+    intents = OrderIntent.objects.filter(account=account, kind__in=GTT_KINDS)
+    open_ones = intents.filter(state__in=[IntentState.UNKNOWN, IntentState.WORKING]).order_by("-updated_at")
+    newest = open_ones.values_list("updated_at", flat=True).first()
+    if newest is not None:
+        pause = OFTEN if now - newest < IS_OLD else SELDOM
+    elif intents.filter(kind=IntentKind.GTT, state=IntentState.NOT_PLACED, trading_day=trading_day(now)).exists():
+        pause = WATCHING
+    else:
         return False
     asked_at = GttBook.objects.filter(account=account, asked_at__lte=now).values_list("asked_at", flat=True).first()
-    pause = OFTEN if now - newest < IS_OLD else SELDOM
     return asked_at is None or now - asked_at >= visibility.scaled(pause)
 
 
-def _judge(attempt: OrderAttempt, read_at: datetime, proof_at: datetime, now: datetime) -> None:
-    intent = attempt.intent
-    if intent.state == IntentState.WORKING:
-        if intent.trading_day < trading_day(now):
-            ask_person(attempt, "its day is over, and the GTT book did not say what became of it", now)
-    elif intent.kind == IntentKind.GTT:
-        _judge_placed(attempt, read_at, proof_at, now)
-    elif intent.gtt is not None:
-        _judge_mutation(attempt, intent.gtt, read_at, proof_at, now)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Round:
+    """One reading of the GTT book, and what it says of each question."""
 
+    account: BrokerAccount
+    #: When it was asked for.
+    read_at: datetime
+    #: How long after the last possible moment of sending a GTT may appear.
+    within: timedelta
+    now: datetime
 
-def _judge_placed(attempt: OrderAttempt, read_at: datetime, proof_at: datetime, now: datetime) -> None:
-    """Before it had to be there, another that looks the same could still be taken for it."""
-    if read_at <= proof_at:
-        return
-    begins, ends = attempt.armed_at - SKEW, proof_at + SKEW
-    found = [
-        gtt
-        for gtt in candidates(attempt.intent)
-        if (gtt.placed_at is None or begins <= gtt.placed_at <= ends) and not differences(attempt.intent, gtt)
-    ]
-    numbers = ", ".join(gtt.gtt_order_id for gtt in found)
-    if len(found) > 1:
-        ask_person(attempt, f"several GTTs of the book look like it: {numbers}", now)
-    elif found and attempt.intent.account.manual_trading != BrokerAccount.ManualTrading.NONE:
-        ask_person(attempt, f"GTT {numbers} looks like it, and a person may have placed that", now)
-    elif found:
-        cause = f"found in the GTT book as {numbers}, the one that looks like it"
-        adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=now)
-    elif read_at > proof_at + visibility.scaled(visibility.PROVING):
-        ask_person(attempt, "the GTT book still does not show it, which proves nothing", now)
+    def judge(self, questions: list[Question]) -> None:
+        with ExitStack() as turns:
+            # Oldest first, and one that fails keeps no other from its turn.
+            for attempt in reversed(agenda.attempts(self.account, questions)):
+                turns.callback(unless_stale, self._judge, attempt)
 
+    def _judge(self, attempt: OrderAttempt) -> None:
+        """Only what is still a question after the reading, and was one when its attempt left."""
+        intent = attempt.intent
+        if intent.state == IntentState.WORKING:
+            is_over = intent.trading_day < trading_day(self.now)
+            if is_over and attempt.outcome not in (AttemptOutcome.NOT_SENT, AttemptOutcome.VOID):
+                ask_person(attempt, "its day is over, and the GTT book did not say what became of it", self.now)
+        elif intent.state == IntentState.NOT_PLACED:
+            if intent.kind == IntentKind.GTT and attempt.outcome != AttemptOutcome.NOT_SENT:
+                self._watch(attempt)
+        elif intent.state != IntentState.UNKNOWN or attempt.outcome != AttemptOutcome.UNKNOWN:
+            return
+        elif intent.kind == IntentKind.GTT:
+            self._judge_placed(attempt)
+        elif intent.gtt is not None:
+            self._judge_mutation(attempt, intent.gtt)
 
-def _judge_mutation(attempt: OrderAttempt, gtt: GttOrder, read_at: datetime, proof_at: datetime, now: datetime) -> None:
-    intent, status = attempt.intent, GttStatus(gtt.status)
-    if status.is_over or (intent.kind == IntentKind.GTT_MODIFY and book.shows(gtt, intent)):
+    def _proof_at(self, attempt: OrderAttempt) -> datetime:
+        """From when on a reading says something of an attempt."""
+        return visibility.proof_from(attempt, self.within)
+
+    def _may_be(self, attempt: OrderAttempt, gtt: GttOrder) -> bool:
+        """Whether a GTT of the book looks like an attempt, and was placed while that could have been."""
+        begins, ends = attempt.armed_at - SKEW, self._proof_at(attempt) + SKEW
+        in_time = gtt.placed_at is None or begins <= gtt.placed_at <= ends
+        return in_time and not differences(attempt.intent, gtt)
+
+    # A placement
+
+    def _watch(self, attempt: OrderAttempt) -> None:
+        """Look whether what a person said is not there shows up after all."""
+        intent = attempt.intent
+        shown = [gtt for gtt in candidates(intent) if gtt.first_seen_at > intent.updated_at]
+        late = [gtt for gtt in shown if self._may_be(attempt, gtt)]
+        if late:
+            ask_person(attempt, f"GTT {late[0]} showed up although it was said not to be there", self.now)
+
+    def _judge_placed(self, attempt: OrderAttempt) -> None:
+        """Before it had to be there, another that looks the same could still be taken for it."""
+        proof_at = self._proof_at(attempt)
+        if self.read_at <= proof_at:
+            return
+        found = [gtt for gtt in candidates(attempt.intent) if self._may_be(attempt, gtt)]
+        numbers = ", ".join(gtt.gtt_order_id for gtt in found)
+        if len(found) > 1:
+            ask_person(attempt, f"several GTTs of the book look like it: {numbers}", self.now)
+        elif found and self.account.manual_trading != BrokerAccount.ManualTrading.NONE:
+            ask_person(attempt, f"GTT {numbers} looks like it, and a person may have placed that", self.now)
+        elif found:
+            cause = f"found in the GTT book as {numbers}, the one that looks like it"
+            adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=self.now)
+        elif self.read_at > proof_at + visibility.scaled(visibility.PROVING):
+            ask_person(attempt, "the GTT book still does not show it, which proves nothing", self.now)
+
+    # A cancel or a change
+
+    def _judge_mutation(self, attempt: OrderAttempt, gtt: GttOrder) -> None:
+        intent, status = attempt.intent, GttStatus(gtt.status)
+        if status.is_over or (intent.kind == IntentKind.GTT_MODIFY and book.shows(gtt, intent)):
+            self._found_effect(attempt, f"the GTT book shows {gtt} {status.lower()}")
+        elif gtt.last_seen_at < self.read_at:
+            # The reading did not show it.
+            return
+        elif self.read_at > (attempt.quiet_at if intent.kind == IntentKind.GTT_CANCEL else self._proof_at(attempt)):
+            declare_absent(attempt, f"the GTT book still shows {gtt} as it was", self.now)
+            settle_absent(intent, self.now)
+
+    def _found_effect(self, attempt: OrderAttempt, cause: str) -> None:
         with transaction.atomic():
             if not _found(attempt, (AttemptOutcome.UNKNOWN,)):
                 raise StaleIntent(f"{attempt} was judged meanwhile.")
-            cause = f"the GTT book shows {gtt} {status.lower()}"
-            move(intent, IntentState.WORKING, actor=Actor.RECONCILER, cause=cause, at=now)
-        book.follow(intent.account, now)
-    elif gtt.last_seen_at < read_at:
-        # The reading did not show it.
-        return
-    elif read_at > (attempt.quiet_at if intent.kind == IntentKind.GTT_CANCEL else proof_at):
-        declare_absent(attempt, f"the GTT book still shows {gtt} as it was", now)
-        settle_absent(intent, now)
+            move(attempt.intent, IntentState.WORKING, actor=Actor.RECONCILER, cause=cause, at=self.now)
+        book.follow(self.account, self.now)
 
 
 def _found(attempt: OrderAttempt, lost: tuple[AttemptOutcome, ...]) -> bool:

@@ -19,6 +19,7 @@ from brokers.domain.errors import (
     OrderDenied,
     OrderOutcomeUnknown,
     OrderRejected,
+    SessionExpired,
     UnsupportedFeature,
 )
 from brokers.domain.gtt import GttCancel, GttChange, GttRequest, GttRole, GttStatus
@@ -36,6 +37,7 @@ from brokers.models import (
     OrderIntent,
     Scope,
     Severity,
+    SessionState,
 )
 from brokers.plans import closing, running
 from brokers.plans.status import PlanState, progress
@@ -45,7 +47,7 @@ from brokers.risk.switches import set_switch
 from tests.integration.test_ledger import Desk
 from tests.integration.test_risk import position
 from tests.support import scripted_broker
-from tests.support.scripted_broker import CALL, SHARE, book_row, drops, foreign_row, refuses, takes_and_drops
+from tests.support.scripted_broker import CALL, SHARE, book_row, drops, foreign_row, raises, refuses, takes_and_drops
 
 pytestmark = pytest.mark.django_db
 
@@ -462,6 +464,61 @@ def test_a_person_says_that_a_gtt_is_not_there(desk: GttDesk) -> None:
     desk.recover_after(MUST_SHOW_SECONDS + visibility.PROVING + 1)
     decisions.not_placed(intent, by="tester", reason="not in the broker's app")
     assert state_of(intent) == IntentState.NOT_PLACED
+
+
+def given_up(desk: GttDesk) -> tuple[OrderIntent, GttRequest]:
+    """A GTT that was lost, and of which a person said that it is not there; with what was sent."""
+    desk.adapter.script = [drops]
+    intent = deliver(desk.gtt().pk)
+    desk.recover_after(MUST_SHOW_SECONDS + visibility.PROVING + 1)
+    decisions.not_placed(intent, by="tester", reason="not in the broker's app")
+    request = desk.adapter.sent[0]
+    assert isinstance(request, GttRequest)
+    return intent, request
+
+
+def test_what_a_person_answered_is_not_asked_again(desk: GttDesk) -> None:
+    intent, _ = given_up(desk)
+    deliver(desk.gtt("g2", trigger_price="85", limit_price="84.5").pk)
+    desk.recover_after(61)
+    assert state_of(intent) == IntentState.NOT_PLACED
+    assert not Alert.objects.filter(kind="needs_human", acknowledged_at=None).exists()
+
+
+@pytest.mark.parametrize("passed", [61, 301])
+def test_a_gtt_that_shows_up_after_all_is_asked_about_again(desk: GttDesk, passed: int) -> None:
+    intent, request = given_up(desk)
+    desk.adapter.gtts.accept(request, intent.created_at)
+    if passed == 61:
+        deliver(desk.gtt("g2", trigger_price="85", limit_price="84.5").pk)
+    desk.recover_after(passed)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN, "also when nothing else has the book read"
+    assert "showed up" in intent.events.latest("sequence").cause
+    decisions.adopt(intent, "0000000000000001", by="tester", reason="it is there")
+    assert state_of(intent) == IntentState.DONE
+
+
+def test_of_two_attempts_the_one_that_was_lost_is_found(desk: GttDesk) -> None:
+    desk.adapter.script = [raises(SessionExpired("The session is not valid."), left=True), takes_and_drops]
+    intent = deliver(desk.gtt().pk)
+    SessionState.objects.update(status=SessionState.Status.VALID, expires_at=configured_clock().now() + timedelta(1))
+    desk.pass_time(1.1)
+    assert deliver(intent.pk).state == IntentState.UNKNOWN
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(intent) == IntentState.DONE
+    assert [each.outcome for each in intent.attempts.order_by("number")] == [
+        AttemptOutcome.VOID,
+        AttemptOutcome.ADOPTED,
+    ]
+
+
+def test_a_gtt_that_was_taken_and_is_first_seen_the_next_day_is_done(
+    desk: GttDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = deliver(desk.gtt().pk)
+    monkeypatch.setattr(scripted_broker, "OPEN_MARKET", scripted_broker.OPEN_MARKET + timedelta(days=1))
+    desk.recover_after(timedelta(days=1).total_seconds())
+    assert state_of(intent) == IntentState.DONE
 
 
 def test_two_gtts_that_look_alike_are_not_under_way_together(desk: GttDesk) -> None:
