@@ -24,6 +24,8 @@ from brokers.models import BrokerAccount, BrokerOrder, GttBook, GttOrder, OrderI
 LONGEST = timedelta(days=365)
 #: How often the book is read while a GTT is active and nothing is asked about it.
 QUIET_EVERY = timedelta(minutes=5)
+#: The kind of alert that tells of a GTT that stays although its cancel was taken.
+NOT_CANCELLED = "gtt_not_cancelled"
 _MAY_BE_ACTIVE = (GttStatus.ACTIVE, GttStatus.UNKNOWN)
 
 
@@ -139,6 +141,8 @@ def _end(intent: OrderIntent, state: IntentState, cause: str, now: datetime) -> 
     try:
         with transaction.atomic():
             move(intent, state, actor=Actor.BOOK, cause=cause, at=now, closed_reason=cause[:500])
+            if intent.kind == IntentKind.GTT_CANCEL:
+                close_alert(NOT_CANCELLED, str(intent.pk), because=f"it is {state} now", at=now)
     except StaleIntent:
         # Another reading of the same book was quicker.
         intent.refresh_from_db()

@@ -13,17 +13,18 @@ from typing import Any
 
 from django.db import transaction
 
+from brokers.alerts import raise_alert, was_raised
 from brokers.clock import trading_day
 from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import GTT_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gtt import book
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent
+from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent, Severity
 from brokers.recovery import agenda, visibility
 from brokers.recovery.agenda import Question
 from brokers.recovery.answers import ask_person, declare_absent, settle_absent, unless_stale
-from brokers.recovery.deadlines import alert_overdue
+from brokers.recovery.deadlines import alert_overdue, ask_in_time
 from brokers.recovery.matching import SKEW
 
 #: Seconds between two readings for questions; longer once they are old, and for what a person said is not there.
@@ -41,11 +42,16 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
         unless_stale(lambda each: settle_absent(each.intent, now), attempt)
     questions = [each for each in agenda.of(account, trading_day(now), GTT_KINDS) if each.state != IntentState.ABSENT]
     within = visibility.bound(account, now)
-    alert_overdue(account, [each for each in questions if each.is_open], within, now)
+    open_ones = [each for each in questions if each.is_open]
+    alert_overdue(account, open_ones, within, now)
     if not _is_due(account, now):
         return
-    read_at = book.read(account, BrokerFactory.get_broker(account.broker, account.name), urgent=True)
-    _Round(account=account, read_at=read_at, within=within, now=now).judge(questions)
+    proofs = {each.pk: visibility.proof_from(each, within) for each in open_ones}
+    with ExitStack() as whatever_happens:
+        # A book that cannot be read answers nothing, and a person is asked in time all the same.
+        whatever_happens.callback(ask_in_time, account, open_ones, proofs)
+        read_at = book.read(account, BrokerFactory.get_broker(account.broker, account.name), urgent=True)
+        _Round(account=account, read_at=read_at, within=within, now=now).judge(questions)
 
 
 def candidates(intent: OrderIntent) -> list[GttOrder]:
@@ -128,6 +134,7 @@ class _Round:
 
     def judge(self, questions: list[Question]) -> None:
         with ExitStack() as turns:
+            turns.callback(self._tell_of_cancels)
             # Oldest first, and one that fails keeps no other from its turn.
             for attempt in reversed(agenda.attempts(self.account, questions)):
                 turns.callback(unless_stale, self._judge, attempt)
@@ -153,6 +160,10 @@ class _Round:
         """From when on a reading says something of an attempt."""
         return visibility.proof_from(attempt, self.within)
 
+    def _has_had_its_time(self, attempt: OrderAttempt) -> bool:
+        """Whether it had to be shown so long ago that it is not waited for any more."""
+        return self.read_at > self._proof_at(attempt) + visibility.scaled(visibility.PROVING)
+
     def _may_be(self, attempt: OrderAttempt, gtt: GttOrder) -> bool:
         """Whether a GTT of the book looks like an attempt, and was placed while that could have been."""
         begins, ends = attempt.armed_at - SKEW, self._proof_at(attempt) + SKEW
@@ -171,8 +182,7 @@ class _Round:
 
     def _judge_placed(self, attempt: OrderAttempt) -> None:
         """Before it had to be there, another that looks the same could still be taken for it."""
-        proof_at = self._proof_at(attempt)
-        if self.read_at <= proof_at:
+        if self.read_at <= self._proof_at(attempt):
             return
         found = [gtt for gtt in candidates(attempt.intent) if self._may_be(attempt, gtt)]
         numbers = ", ".join(gtt.gtt_order_id for gtt in found)
@@ -183,7 +193,7 @@ class _Round:
         elif found:
             cause = f"found in the GTT book as {numbers}, the one that looks like it"
             adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=self.now)
-        elif self.read_at > proof_at + visibility.scaled(visibility.PROVING):
+        elif self._has_had_its_time(attempt):
             ask_person(attempt, "the GTT book still does not show it, which proves nothing", self.now)
 
     # A cancel or a change
@@ -193,8 +203,9 @@ class _Round:
         if status.is_over or (intent.kind == IntentKind.GTT_MODIFY and book.shows(gtt, intent)):
             self._found_effect(attempt, f"the GTT book shows {gtt} {status.lower()}")
         elif gtt.last_seen_at < self.read_at:
-            # The reading did not show it.
-            return
+            # What is not shown says nothing, and must not keep the next cancel or change waiting for ever.
+            if self._has_had_its_time(attempt):
+                ask_person(attempt, f"the GTT book does not show {gtt}, so that it cannot be told", self.now)
         elif self.read_at > (attempt.quiet_at if intent.kind == IntentKind.GTT_CANCEL else self._proof_at(attempt)):
             declare_absent(attempt, f"the GTT book still shows {gtt} as it was", self.now)
             settle_absent(intent, self.now)
@@ -205,6 +216,39 @@ class _Round:
                 raise StaleIntent(f"{attempt} was judged meanwhile.")
             move(attempt.intent, IntentState.WORKING, actor=Actor.RECONCILER, cause=cause, at=self.now)
         book.follow(self.account, self.now)
+
+    def _tell_of_cancels(self) -> None:
+        """Tell people once of a GTT that the book shows active long after the broker took its cancel."""
+        taken = OrderAttempt.objects.filter(
+            intent__account=self.account,
+            intent__kind=IntentKind.GTT_CANCEL,
+            intent__state=IntentState.WORKING,
+            intent__gtt__last_seen_at__gte=self.read_at,
+        ).exclude(outcome__in=[AttemptOutcome.NOT_SENT, AttemptOutcome.VOID])
+        for attempt in taken.select_related("intent__gtt"):
+            if self.read_at > self._proof_at(attempt) and attempt.intent.gtt is not None:
+                _tell_of_cancel(attempt.intent, attempt.intent.gtt, self.now)
+
+
+def _tell_of_cancel(cancel: OrderIntent, gtt: GttOrder, now: datetime) -> None:
+    if was_raised(book.NOT_CANCELLED, str(cancel.pk)):
+        return
+    with transaction.atomic():
+        # Another reading may have shown it done since, and an alert of it would then be closed by nobody.
+        if not OrderIntent.objects.select_for_update().filter(pk=cancel.pk, state=IntentState.WORKING):
+            return
+        raise_alert(
+            book.NOT_CANCELLED,
+            str(cancel.pk),
+            severity=Severity.CRITICAL,
+            happened=f"GTT {gtt} of {gtt.symbol} x {gtt.quantity} is {gtt.status.lower()} in the GTT book, although the "
+            f"broker took {cancel}.",
+            meaning="It may still trigger and send its order, whatever is switched here.",
+            to_do="Cancel it once more, or in the broker's own app, and look there that it is gone.",
+            at=now,
+            account=cancel.account,
+            intent=cancel,
+        )
 
 
 def _found(attempt: OrderAttempt, lost: tuple[AttemptOutcome, ...]) -> bool:

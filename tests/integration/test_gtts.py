@@ -22,7 +22,7 @@ from brokers.domain.errors import (
     SessionExpired,
     UnsupportedFeature,
 )
-from brokers.domain.gtt import GttCancel, GttChange, GttRequest, GttRole, GttStatus
+from brokers.domain.gtt import GttAck, GttCancel, GttChange, GttRequest, GttRole, GttStatus
 from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gtt import book, recording
@@ -36,8 +36,8 @@ from brokers.models import (
     KillSwitch,
     OrderIntent,
     Scope,
-    Severity,
     SessionState,
+    Severity,
 )
 from brokers.plans import closing, running
 from brokers.plans.status import PlanState, progress
@@ -546,6 +546,17 @@ def test_a_book_that_cannot_be_read_says_nothing(desk: GttDesk) -> None:
     assert "No answer" in desk.account.gtt_book.problem
 
 
+def test_a_person_is_asked_in_time_about_a_book_that_cannot_be_read(desk: GttDesk) -> None:
+    desk.adapter.script = [drops]
+    intent = deliver(desk.gtt().pk)
+    desk.adapter.gtts.script = [BrokerUnavailable("No answer.")] * 2
+    desk.recover_after(timedelta(hours=5, minutes=15).total_seconds())
+    assert state_of(intent) == IntentState.UNKNOWN
+    desk.recover_after(timedelta(minutes=16).total_seconds())
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    assert "before the end of the session" in intent.events.latest("sequence").cause
+
+
 # Changes and cancels
 
 
@@ -644,6 +655,44 @@ def test_a_change_whose_answer_was_lost_is_settled_by_the_book(desk: GttDesk, lo
     desk.recover_after(61)
     assert state_of(change) == (IntentState.DONE if lost is takes_and_drops else IntentState.NOT_PLACED)
     assert len(desk.adapter.sent) == 2, "a change is not sent again"
+
+
+@pytest.mark.parametrize("wish", ["cancel", "change"])
+def test_a_lost_wish_about_a_gtt_that_is_not_shown_is_a_persons_to_decide(desk: GttDesk, wish: str) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.script = [takes_and_drops]
+    intent = deliver((desk.cancel(gtt) if wish == "cancel" else desk.change(gtt)).pk)
+    desk.adapter.gtts.hidden.add(gtt.gtt_order_id)
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(intent) == IntentState.UNKNOWN
+    desk.recover_after(visibility.PROVING + 61)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    assert desk.cancel(gtt, "c2").state == IntentState.READY, "nothing keeps it from being cancelled"
+
+
+def test_a_cancel_that_was_taken_and_does_nothing_is_told_once(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.script = [lambda adapter, operation: GttAck(gtt_order_id=_again(operation).gtt_order_id)]
+    cancel = deliver(desk.cancel(gtt).pk)
+    desk.recover_after(25)
+    assert not Alert.objects.filter(kind="gtt_not_cancelled").exists()
+    desk.recover_after(MUST_SHOW_SECONDS)
+    alert = Alert.objects.get(kind="gtt_not_cancelled")
+    assert (alert.severity, alert.intent, gtt.gtt_order_id in alert.happened) == (Severity.CRITICAL, cancel, True)
+    acknowledge([alert], by="tester", at=desk.gateway.clock.now())
+    desk.recover_after(61)
+    assert not Alert.objects.filter(kind="gtt_not_cancelled", acknowledged_at=None).exists()
+
+
+def test_nobody_is_called_for_a_cancel_that_the_book_shows_late(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.script = [lambda adapter, operation: GttAck(gtt_order_id=_again(operation).gtt_order_id)]
+    cancel = deliver(desk.cancel(gtt).pk)
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    desk.adapter.gtts.end(gtt.gtt_order_id, GttStatus.CANCELLED)
+    desk.read()
+    assert state_of(cancel) == IntentState.DONE
+    assert Alert.objects.get(kind="gtt_not_cancelled").acknowledged_by.startswith("mcube")
 
 
 # The book
