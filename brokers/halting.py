@@ -12,7 +12,7 @@ from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES
 from brokers.domain.errors import OrderDenied
 from brokers.domain.gtt import GttKind, GttStatus
-from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOutcome, IntentState
+from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOutcome, IntentKind, IntentState
 from brokers.gtt import recording
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
@@ -98,9 +98,10 @@ def was_seen_today(scope: Scope, scope_key: str) -> bool:
 
 
 def in_doubt(scope: Scope, scope_key: str) -> int:
-    """How many of today's orders in a switch's scope may be at the broker without an order to cancel."""
+    """How many of today's orders, and GTTs of any day, in a switch's scope may be at the broker with none to cancel."""
     placed = OrderIntent.objects.filter(_where(scope, scope_key, "strategy"), kind__in=PLACING_KINDS)
-    return placed.filter(trading_day=_today(), state__in=OPEN_QUESTIONS | {IntentState.ARMED}).count()
+    may_last = Q(kind=IntentKind.GTT) | Q(trading_day=_today())
+    return placed.filter(may_last, state__in=OPEN_QUESTIONS | {IntentState.ARMED}).count()
 
 
 def entries_in_doubt(scope: Scope, scope_key: str) -> int:

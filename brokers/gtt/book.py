@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Min, QuerySet
+from django.db.models import Min, Q, QuerySet
 
 from brokers.alerts import close_alert
 from brokers.clock import trading_day
@@ -50,10 +50,14 @@ def read(account: BrokerAccount, gateway: BrokerGateway, *, urgent: bool = False
 
 
 def accounts_to_follow(now: datetime) -> QuerySet[BrokerAccount]:
-    """Accounts with a GTT that may be active, whose book was not asked for lately."""
+    """Accounts with a GTT that may be active or that a person is asked about, whose book was not asked for lately."""
     active = GttOrder.objects.filter(status__in=_MAY_BE_ACTIVE).values("account")
+    asked = OrderIntent.objects.filter(
+        kind=IntentKind.GTT, state=IntentState.NEEDS_HUMAN, mode=settings.MODE.value
+    ).values("account")
     fresh = GttBook.objects.filter(asked_at__range=(now - QUIET_EVERY, now)).values("account")
-    return BrokerAccount.objects.filter(pk__in=active, is_active=True).exclude(pk__in=fresh).order_by("pk")
+    followed = BrokerAccount.objects.filter(Q(pk__in=active) | Q(pk__in=asked), is_active=True)
+    return followed.exclude(pk__in=fresh).order_by("pk")
 
 
 def apply(account: BrokerAccount, rows: Iterable[Gtt], now: datetime) -> None:
@@ -149,10 +153,12 @@ def _end(intent: OrderIntent, state: IntentState, cause: str, now: datetime) -> 
 
 
 def first_day(account: BrokerAccount, now: datetime) -> date:
-    """The day of the oldest GTT that may be active; today without one."""
+    """The day of the oldest GTT that may be active or is a question; today without one."""
     active = GttOrder.objects.filter(account=account, status__in=_MAY_BE_ACTIVE)
     asked = OrderIntent.objects.filter(
-        account=account, kind=IntentKind.GTT, state__in=[IntentState.UNKNOWN, IntentState.WORKING]
+        account=account,
+        kind=IntentKind.GTT,
+        state__in=[IntentState.UNKNOWN, IntentState.NEEDS_HUMAN, IntentState.WORKING],
     )
     moments = [
         *active.aggregate(placed=Min("placed_at"), seen=Min("first_seen_at")).values(),

@@ -14,7 +14,7 @@ from brokers import slots
 from brokers.clock import configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.errors import OrderDenied
-from brokers.domain.order_states import PLACING_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import (
     BookRead,
@@ -35,6 +35,8 @@ _WIRE_FACTS = (
     *("number", "outcome", "armed_at", "send_deadline_at", "quiet_at", "first_byte_at", "finished_at", "http_status"),
     *("exceptions", "body_sha256", "reply_code", "reply_text", "sent_price", "session_version", "host", "pid"),
 )
+#: Whether the broker has it was not known, or somebody said that it has not.
+_LOST = (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID)
 _READING_FACTS = ("pk", "started_at", "finished_at", "session_version", "ok", "complete", "rows", "problem")
 _ORDER_FACTS = (
     *("broker_order_id", "client_tag", "origin", "status", "quantity", "filled_quantity", "limit_price"),
@@ -87,11 +89,11 @@ def adopt(intent: OrderIntent, broker_order_id: str, *, by: str, reason: str, al
     """
     now = configured_clock().now()
     attempt = _open_attempt(intent, IntentState.NEEDS_HUMAN)
-    if intent.kind not in PLACING_KINDS or attempt.outcome not in (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID):
-        raise OrderDenied(f"{intent} is not an order that was lost, so that there is none to adopt for it.")
     if intent.kind == IntentKind.GTT:
         _adopt_gtt(intent, attempt, broker_order_id, by, reason, although_different=although_different, now=now)
         return
+    if intent.kind != IntentKind.PLACE or attempt.outcome not in _LOST:
+        raise OrderDenied(f"{intent} is not an order that was lost, so that there is none to adopt for it.")
     order = BrokerOrder.objects.filter(
         account=intent.account, trading_day=intent.trading_day, broker_order_id=str(broker_order_id).strip()
     ).first()
@@ -115,10 +117,14 @@ def _adopt_gtt(
     although_different: bool,
     now: datetime,
 ) -> None:
-    gtt = GttOrder.objects.filter(account=intent.account, gtt_order_id=str(gtt_order_id).strip()).first()
+    known = GttOrder.objects.filter(account=intent.account, book_seen_at__isnull=False)
+    gtt = known.filter(gtt_order_id=str(gtt_order_id).strip()).first()
     if gtt is None:
         raise OrderDenied(f"GTT {gtt_order_id!r} is in no GTT book that was read.")
-    if gtt.attempt is not None:
+    own = GttOrder.objects.filter(attempt=attempt).first()
+    if own is not None and own.pk != gtt.pk:
+        raise OrderDenied(f"{intent} was taken as GTT {own} by the broker; it is that one or none.")
+    if gtt.attempt is not None and own is None:
         raise OrderDenied(f"GTT {gtt} belongs to {gtt.attempt.intent}; one GTT answers one intent.")
     if (wrong := gtts.differences(intent, gtt)) and not although_different:
         raise OrderDenied(f"GTT {gtt} has {', '.join(wrong)}; confirm that it is the GTT all the same.")
@@ -147,7 +153,7 @@ def resend(intent: OrderIntent, *, by: str, reason: str, confirmed_twice: bool =
         raise OrderDenied(
             f"{intent} was not to be sent after {intent.not_after.isoformat()}; record a new order instead."
         )
-    if attempt.outcome not in (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID):
+    if attempt.outcome not in _LOST:
         raise OrderDenied(f"{intent} is at the broker; it cannot be sent again.")
     if tagged := [order for order in candidates(intent) if matching.has_tag(order, intent.client_tag)]:
         raise OrderDenied(f"Order {tagged[0]} carries the tag of {intent}, so that it is at the broker; adopt it.")

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from brokers.alerts import raise_alert, was_raised
 from brokers.clock import trading_day
@@ -55,9 +56,9 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
 
 
 def candidates(intent: OrderIntent) -> list[GttOrder]:
-    """Nobody's GTTs of its symbol that came into the book since it was recorded."""
-    free = GttOrder.objects.filter(account=intent.account, attempt__isnull=True, symbol=intent.symbol)
-    return list(free.filter(first_seen_at__gte=intent.created_at).order_by("first_seen_at"))
+    """GTTs of its symbol that the book shows since it was recorded: nobody's, and the one that the broker took it as."""
+    shown = GttOrder.objects.filter(account=intent.account, symbol=intent.symbol, book_seen_at__gte=intent.created_at)
+    return list(shown.filter(Q(attempt__isnull=True) | Q(attempt__intent=intent)).order_by("book_seen_at"))
 
 
 def differences(intent: OrderIntent, gtt: GttOrder) -> list[str]:
@@ -73,13 +74,13 @@ def differences(intent: OrderIntent, gtt: GttOrder) -> list[str]:
 
 
 def adopt(attempt: OrderAttempt, gtt: GttOrder, *, actor: Actor, cause: str, now: datetime) -> None:
-    """Make ``gtt`` the attempt's, and follow it to where it stands.
+    """Make ``gtt`` the attempt's, if it is not that already, and follow it to where it stands.
 
     :raises StaleIntent: the GTT or the attempt was taken by somebody else.
     """
+    lost = (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID)
     with transaction.atomic():
-        claimed = gtt.belong_to(attempt)
-        if not claimed or not _found(attempt, (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID)):
+        if gtt.attempt_id != attempt.pk and not (gtt.belong_to(attempt) and _found(attempt, lost)):
             raise StaleIntent(f"{gtt} or {attempt} was taken meanwhile.")
         evidence = {"gtt_order_id": gtt.gtt_order_id, "attempt": attempt.number}
         move(attempt.intent, IntentState.WORKING, actor=actor, cause=cause, at=now, evidence=evidence, closed_reason="")
@@ -165,7 +166,9 @@ class _Round:
         return self.read_at > self._proof_at(attempt) + visibility.scaled(visibility.PROVING)
 
     def _may_be(self, attempt: OrderAttempt, gtt: GttOrder) -> bool:
-        """Whether a GTT of the book looks like an attempt, and was placed while that could have been."""
+        """Whether a GTT of the book is an attempt's, or looks like it and was placed while that could have been."""
+        if gtt.attempt_id is not None:
+            return gtt.attempt_id == attempt.pk
         begins, ends = attempt.armed_at - SKEW, self._proof_at(attempt) + SKEW
         in_time = gtt.placed_at is None or begins <= gtt.placed_at <= ends
         return in_time and not differences(attempt.intent, gtt)
@@ -175,7 +178,7 @@ class _Round:
     def _watch(self, attempt: OrderAttempt) -> None:
         """Look whether what a person said is not there shows up after all."""
         intent = attempt.intent
-        shown = [gtt for gtt in candidates(intent) if gtt.first_seen_at > intent.updated_at]
+        shown = [gtt for gtt in candidates(intent) if gtt.book_seen_at and gtt.book_seen_at > intent.updated_at]
         late = [gtt for gtt in shown if self._may_be(attempt, gtt)]
         if late:
             ask_person(attempt, f"GTT {late[0]} showed up although it was said not to be there", self.now)

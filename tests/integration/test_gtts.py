@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -521,6 +522,24 @@ def test_a_gtt_that_was_taken_and_is_first_seen_the_next_day_is_done(
     assert state_of(intent) == IntentState.DONE
 
 
+def test_a_lost_gtt_is_looked_for_while_a_person_is_asked(desk: GttDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.adapter.script = [drops]
+    intent = deliver(desk.gtt().pk)
+    desk.recover_after(MUST_SHOW_SECONDS + visibility.PROVING + 1)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    request = desk.adapter.sent[0]
+    assert isinstance(request, GttRequest)
+    desk.adapter.gtts.accept(request, intent.created_at)
+    monkeypatch.setattr(scripted_broker, "OPEN_MARKET", scripted_broker.OPEN_MARKET + timedelta(days=1))
+    desk.pass_time(timedelta(days=1).total_seconds())
+    assert halting.in_doubt(Scope.EVERYTHING, "") == 1, "it may trigger on any day"
+    assert list(book.accounts_to_follow(desk.gateway.clock.now())) == [desk.account]
+    desk.read()
+    decisions.adopt(intent, "0000000000000001", by="tester", reason="seen in the broker's app")
+    assert state_of(intent) == IntentState.DONE
+    assert halting.in_doubt(Scope.EVERYTHING, "") == 0
+
+
 def test_two_gtts_that_look_alike_are_not_under_way_together(desk: GttDesk) -> None:
     desk.adapter.script = [takes_and_drops]
     deliver(desk.gtt("g1").pk)
@@ -871,6 +890,28 @@ def test_a_gtt_whose_day_ended_unseen_is_a_persons_to_decide(desk: GttDesk, monk
     desk.adapter.gtts.hidden.update(desk.adapter.gtts.rows)
     desk.recover_after(timedelta(days=1).total_seconds())
     assert state_of(intent) == IntentState.NEEDS_HUMAN
+
+
+def test_a_gtt_that_is_seen_after_a_person_was_asked_can_be_adopted(
+    desk: GttDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = deliver(desk.gtt().pk)
+    monkeypatch.setattr(scripted_broker, "OPEN_MARKET", scripted_broker.OPEN_MARKET + timedelta(days=1))
+    desk.adapter.gtts.hidden.update(desk.adapter.gtts.rows)
+    desk.recover_after(timedelta(days=1).total_seconds())
+    number = GttOrder.objects.get().gtt_order_id
+    with pytest.raises(OrderDenied, match="in no GTT book"):
+        decisions.adopt(intent, number, by="tester", reason="the broker's app shows it")
+    desk.adapter.gtts.hidden.clear()
+    desk.adapter.gtts.rows["0000000000000002"] = replace(
+        desk.adapter.gtts.rows[number], gtt_order_id="0000000000000002"
+    )
+    desk.read()
+    assert {row["broker_order_id"] for row in decisions.evidence(intent)["candidates"]} >= {number}
+    with pytest.raises(OrderDenied, match="taken as GTT"):
+        decisions.adopt(intent, "0000000000000002", by="tester", reason="the broker's app shows it")
+    decisions.adopt(intent, number, by="tester", reason="the broker's app shows it")
+    assert state_of(intent) == IntentState.DONE
 
 
 def test_a_trigger_may_lie_outside_todays_band(desk: GttDesk) -> None:
