@@ -20,6 +20,7 @@ from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import GTT_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gtt import book
+from brokers.ledger.delivery import UNRESOLVED
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent, Severity
 from brokers.recovery import agenda, visibility
@@ -193,11 +194,23 @@ class _Round:
             ask_person(attempt, f"several GTTs of the book look like it: {numbers}", self.now)
         elif found and self.account.manual_trading != BrokerAccount.ManualTrading.NONE:
             ask_person(attempt, f"GTT {numbers} looks like it, and a person may have placed that", self.now)
+        elif found and self._has_rivals(attempt, found[0]):
+            ask_person(attempt, f"GTT {numbers} looks like it and like other lost GTTs", self.now)
         elif found:
             cause = f"found in the GTT book as {numbers}, the one that looks like it"
             adopt(attempt, found[0], actor=Actor.RECONCILER, cause=cause, now=self.now)
         elif self._has_had_its_time(attempt):
             ask_person(attempt, "the GTT book still does not show it, which proves nothing", self.now)
+
+    def _has_rivals(self, attempt: OrderAttempt, gtt: GttOrder) -> bool:
+        """Whether a GTT may as well be another's: what two entries differ in, the GTT book does not state."""
+        others = OrderAttempt.objects.filter(
+            intent__account=self.account,
+            intent__kind=IntentKind.GTT,
+            intent__symbol=gtt.symbol,
+            outcome__in=UNRESOLVED,
+        )
+        return any(self._may_be(other, gtt) for other in others.exclude(pk=attempt.pk).select_related("intent"))
 
     # A cancel or a change
 

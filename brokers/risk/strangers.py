@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db.models import Q
+
 from brokers.alerts import raise_alert
 from brokers.domain.gtt import GttStatus
-from brokers.domain.order_states import IntentState
-from brokers.models import BrokerOrder, GttOrder, KillSwitch, OrderAttempt, Scope, Severity
+from brokers.domain.order_states import IntentKind, IntentState
+from brokers.models import BrokerOrder, GttOrder, KillSwitch, OrderAttempt, OrderIntent, Scope, Severity
 from brokers.risk.switches import set_switch
+
+#: A GTT in one of these may be at the broker, whether its book shows it or not.
+_MAY_BE_THERE = (IntentState.ARMED, IntentState.WORKING, IntentState.UNKNOWN, IntentState.NEEDS_HUMAN)
 
 
 def tell(order: BrokerOrder, *, at: datetime) -> None:
@@ -38,9 +43,15 @@ def tell(order: BrokerOrder, *, at: datetime) -> None:
 
 
 def may_be_of_a_gtt(order: BrokerOrder) -> bool:
-    """Whether a GTT of the account may have put this order into the order book, which does not say so."""
-    sent = GttOrder.objects.filter(account=order.account, exchange=order.exchange, symbol=order.symbol)
-    return sent.filter(status__in=[GttStatus.ACTIVE, GttStatus.UNKNOWN, GttStatus.TRIGGERED]).exists()
+    """Whether a GTT of the account may have put this order into the order book, which does not say so.
+
+    One whose own answer was lost is in no GTT book yet, and an entry stays when its GTT is cancelled.
+    """
+    place = {"account": order.account, "exchange": order.exchange, "symbol": order.symbol}
+    may_send = Q(status__in=[GttStatus.ACTIVE, GttStatus.UNKNOWN, GttStatus.TRIGGERED])
+    known = GttOrder.objects.filter(may_send | Q(entry_order_id=order.broker_order_id), **place)
+    not_shown_yet = OrderIntent.objects.filter(kind=IntentKind.GTT, state__in=_MAY_BE_THERE, **place)
+    return known.exists() or not_shown_yet.exists()
 
 
 def check_tag(order: BrokerOrder, tag: str, *, is_known: bool, at: datetime) -> None:

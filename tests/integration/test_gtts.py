@@ -540,6 +540,14 @@ def test_a_lost_gtt_is_looked_for_while_a_person_is_asked(desk: GttDesk, monkeyp
     assert halting.in_doubt(Scope.EVERYTHING, "") == 0
 
 
+def test_two_entries_that_differ_in_their_price_are_a_persons_to_tell_apart(desk: GttDesk) -> None:
+    desk.adapter.script = [drops, takes_and_drops]
+    lost = [deliver(desk.three_leg(f"t{price}", limit_price=price).pk) for price in ("100", "99")]
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert [state_of(each) for each in lost] == [IntentState.NEEDS_HUMAN] * 2, "the GTT book states no entry's price"
+    assert "other lost GTTs" in lost[0].events.latest("sequence").cause
+
+
 def test_two_gtts_that_look_alike_are_not_under_way_together(desk: GttDesk) -> None:
     desk.adapter.script = [takes_and_drops]
     deliver(desk.gtt("g1").pk)
@@ -727,6 +735,33 @@ def test_what_a_gtt_sent_is_not_taken_for_a_lost_order(desk: GttDesk) -> None:
     desk.recover_after(MUST_SHOW_SECONDS + 1)
     assert state_of(lost) == IntentState.NEEDS_HUMAN
     assert "a GTT may have sent that" in lost.events.latest("sequence").cause
+
+
+def test_what_a_lost_gtt_sent_is_not_taken_for_a_lost_order(desk: GttDesk) -> None:
+    desk.adapter.script = [drops, drops]
+    deliver(desk.gtt(limit_price="100.5", trigger_price="101").pk)
+    lost = desk.send("k1", side="S", limit_price="100.50")
+    sent = desk.adapter.sent[-1]
+    desk.adapter.book["000009"] = book_row("000009", sent, client_tag="", placed_at=desk.gateway.clock.now())  # type: ignore[arg-type]
+    desk.adapter.book["000008"] = foreign_row("000008")
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(lost) == IntentState.NEEDS_HUMAN
+    assert "a GTT may have sent that" in lost.events.latest("sequence").cause
+
+
+def test_the_entry_of_a_cancelled_gtt_is_not_taken_for_a_lost_order(desk: GttDesk) -> None:
+    deliver(desk.three_leg().pk)
+    number = next(iter(desk.adapter.gtts.rows))
+    desk.adapter.gtts.rows[number] = desk.adapter.gtts.named(number, "000009")
+    desk.adapter.gtts.end(number, GttStatus.CANCELLED)
+    desk.read()
+    desk.adapter.script = [drops]
+    lost = desk.send("k1", limit_price="100")
+    sent = desk.adapter.sent[-1]
+    desk.adapter.book["000009"] = book_row("000009", sent, client_tag="", placed_at=desk.gateway.clock.now())  # type: ignore[arg-type]
+    desk.adapter.book["000008"] = foreign_row("000008")
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(lost) == IntentState.NEEDS_HUMAN
 
 
 def test_the_entry_of_a_gtt_of_ours_is_ours(desk: GttDesk) -> None:
