@@ -82,7 +82,12 @@ def follow(account: BrokerAccount, now: datetime) -> None:
 
 def shows(gtt: GttOrder, intent: OrderIntent) -> bool:
     """Whether the book shows the GTT with the triggers of an intent."""
-    return _plain(gtt.legs) == _plain(intent.triggers or [])
+    return shows_prices(gtt, intent.triggers or [])
+
+
+def shows_prices(gtt: GttOrder, triggers: list[dict[str, str]]) -> bool:
+    """Whether the book shows the GTT with these triggers and no others."""
+    return _plain(gtt.legs) == _plain(triggers)
 
 
 def _apply(account: BrokerAccount, row: Gtt, now: datetime) -> None:

@@ -275,7 +275,7 @@ def record(
         fingerprint=fingerprint,
         strategy=strategy,
         target=target,
-        target_before=_shown(target) if target else None,
+        target_before=_shown(target) if target else content["gtt"].shown() if "gtt" in content else None,
         has_own_key=has_own_key,
         state=IntentState.AWAITING_APPROVAL if is_asked_about else IntentState.READY,
         not_after=not_after or now + (APPROVAL_LIFETIME if is_asked_about else lifetime),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import models
 
-from brokers.domain.gtt import GttKind, GttStatus
+from brokers.domain.gtt import GttKind, GttStatus, GttTrigger
 from brokers.models.accounts import BrokerAccount
 from brokers.models.orders import OrderAttempt, OrderIntent
 
@@ -79,6 +79,10 @@ class GttOrder(models.Model):
         """Whether this order is what a GTT of ours entered with, as the GTT book says."""
         ours = cls.objects.filter(account=account, attempt__isnull=False, symbol=symbol)
         return ours.filter(entry_order_id=broker_order_id).exists()
+
+    def shown(self) -> dict[str, list[dict[str, str]]]:
+        """Its prices as the book shows them now, as JSON: what a change of them is held against."""
+        return {"triggers": [GttTrigger.of(leg).plain() for leg in self.legs]}
 
     def belong_to(self, attempt: OrderAttempt) -> bool:
         """Make it the attempt's; False when it is another's already."""

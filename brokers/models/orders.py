@@ -68,7 +68,7 @@ class OrderIntent(models.Model):
     not_before = models.DateTimeField()
     #: Never sent after.
     not_after = models.DateTimeField()
-    #: The order to cancel or modify as the book showed it when this was recorded.
+    #: The order or GTT to cancel or modify as the book showed it when this was recorded.
     target_before = models.JSONField(null=True, blank=True)
     #: Worst-case rupees that the order may cost, set when it is armed and kept while it may be at the broker.
     reserved_rupees = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)

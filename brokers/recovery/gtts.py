@@ -222,7 +222,12 @@ class _Round:
             # What is not shown says nothing, and must not keep the next cancel or change waiting for ever.
             if self._has_had_its_time(attempt):
                 ask_person(attempt, f"the GTT book does not show {gtt}, so that it cannot be told", self.now)
-        elif self.read_at > (attempt.quiet_at if intent.kind == IntentKind.GTT_CANCEL else self._proof_at(attempt)):
+        elif self.read_at <= (attempt.quiet_at if intent.kind == IntentKind.GTT_CANCEL else self._proof_at(attempt)):
+            # It may still take effect.
+            return
+        elif intent.kind == IntentKind.GTT_MODIFY and not _is_as_before(gtt, intent):
+            ask_person(attempt, f"the GTT book shows {gtt} with neither its old prices nor the new ones", self.now)
+        else:
             declare_absent(attempt, f"the GTT book still shows {gtt} as it was", self.now)
             settle_absent(intent, self.now)
 
@@ -265,6 +270,14 @@ def _tell_of_cancel(cancel: OrderIntent, gtt: GttOrder, now: datetime) -> None:
             account=cancel.account,
             intent=cancel,
         )
+
+
+def _is_as_before(gtt: GttOrder, change: OrderIntent) -> bool:
+    """Whether a GTT has the prices that a change found, or those of an earlier one that was taken and not shown yet."""
+    found = (change.target_before or {}).get("triggers")
+    earlier = OrderIntent.objects.filter(gtt=gtt, kind=IntentKind.GTT_MODIFY, pk__lt=change.pk)
+    before = [found, *earlier.values_list("triggers", flat=True)]
+    return any(book.shows_prices(gtt, triggers) for triggers in before if triggers)
 
 
 def _found(attempt: OrderAttempt, lost: tuple[AttemptOutcome, ...]) -> bool:

@@ -722,6 +722,32 @@ def test_nobody_is_called_for_a_cancel_that_the_book_shows_late(desk: GttDesk) -
     assert Alert.objects.get(kind="gtt_not_cancelled").acknowledged_by.startswith("mcube")
 
 
+@pytest.mark.parametrize("moved", [0, 1])
+def test_a_lost_change_that_the_book_shows_in_part_is_a_persons_to_decide(desk: GttDesk, moved: int) -> None:
+    deliver(desk.three_leg().pk)
+    desk.read()
+    gtt = GttOrder.objects.get()
+    desk.adapter.script = [drops]
+    change = deliver(desk.change(gtt, TARGET=("121", "120.5"), STOP=("91", "90.5")).pk)
+    row = desk.adapter.gtts.rows[gtt.gtt_order_id]
+    legs = list(row.legs)
+    legs[moved] = replace(legs[moved], trigger_price=legs[moved].trigger_price + 1)
+    desk.adapter.gtts.rows[gtt.gtt_order_id] = replace(row, legs=tuple(legs))
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(change) == IntentState.NEEDS_HUMAN
+    assert "neither its old prices nor the new ones" in change.events.latest("sequence").cause
+
+
+def test_a_lost_change_after_one_that_was_taken_is_held_against_both(desk: GttDesk) -> None:
+    _, gtt = desk.placed()
+    taken = deliver(desk.change(gtt).pk)
+    desk.adapter.script = [drops]
+    lost = deliver(desk.change(gtt, "m2", ORDER=("94", "93.5")).pk)
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(taken) == IntentState.DONE
+    assert state_of(lost) == IntentState.NOT_PLACED
+
+
 # The book
 
 
