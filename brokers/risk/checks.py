@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side
 from brokers.domain.errors import InsufficientMargin, NotSent, OrderDenied
@@ -15,11 +15,12 @@ from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.domain.order_states import AttemptOutcome
 from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
-from brokers.gateway import BrokerGateway
+from brokers.gateway import READ_SECONDS, BrokerGateway
 from brokers.models import MarginSnapshot, OrderAttempt, OrderIntent
 from brokers.models.snapshots import Snapshot
 from brokers.risk import quotes
 from brokers.risk.limits import Breach, LimitReached, Limits
+from brokers.shared_reads import SKEW
 
 #: What may come to cost something.
 Costly = OrderRequest | OrderChange | GttRequest | GttChange
@@ -125,12 +126,18 @@ def check_margin(intent: OrderIntent, operation: Costly, limits: Limits, now: da
             f"The margin of {intent.account} was read {(now - reading.taken_at).total_seconds():.0f} s ago and "
             f"{limit.name} of {limit.of} is {limit.value}; the order waits for a reading."
         )
-    left = reading.available - _spent_since(intent, reading.taken_at)
+    certain, doubtful = _spent_since(intent, reading.taken_at, _asked_at(reading.slot_at, reading.taken_at))
+    left = reading.available - certain
     needed = worth(operation, intent.quantity) if _is_bought_outright(intent, operation.instrument) else Decimal("0.01")
     if left < needed:
         raise InsufficientMargin(
             f"The order needs {needed:.2f} rupees and {left:.2f} of the margin of {intent.account} is left, as of "
             f"{reading.taken_at:%H:%M:%S} UTC."
+        )
+    if left - doubtful < needed:
+        raise NotSent(
+            f"{intent} waits for the next reading: it needs {needed:.2f} rupees, {left:.2f} of the margin of "
+            f"{intent.account} is left, and orders of {doubtful:.2f} that went out while it was read may not be in it."
         )
 
 
@@ -191,8 +198,24 @@ def _is_bought_outright(intent: OrderIntent, instrument: Instrument) -> bool:
     return instrument.kind is InstrumentKind.OPTION or intent.product == Product.CNC
 
 
-def _spent_since(intent: OrderIntent, moment: datetime) -> Decimal:
-    """Rupees reserved by the account's orders that were armed after a reading of the margin."""
+def _asked_at(slot_at: datetime, taken_at: datetime) -> datetime:
+    """The earliest moment at which the broker may have been asked for a reading that arrived at ``taken_at``."""
+    earliest = taken_at - timedelta(seconds=READ_SECONDS)
+    # A slot is not read before it begins, but for the one that ends a day.
+    return max(earliest, slot_at - SKEW) if slot_at <= taken_at else earliest
+
+
+def _spent_since(intent: OrderIntent, taken_at: datetime, asked_at: datetime) -> tuple[Decimal, Decimal]:
+    """Rupees reserved by the account's orders that a reading of the margin cannot know, and by those that it may not.
+
+    An order may not be in it that went out while the broker was asked; it is, once the broker had acknowledged it before.
+    """
     today = OrderAttempt.objects.filter(intent__account=intent.account, intent__trading_day=intent.trading_day)
-    attempts = today.filter(armed_at__gt=moment).exclude(outcome__in=_COSTLESS)
-    return Decimal(attempts.aggregate(rupees=Sum("intent__reserved_rupees"))["rupees"] or 0)
+    attempts = today.filter(send_deadline_at__gt=asked_at).exclude(outcome__in=_COSTLESS)
+    unknown_to_it = Q(armed_at__gt=taken_at)
+    may_be_missing = Q(broker_order__isnull=True) | Q(broker_order__first_seen_at__gte=asked_at)
+    sums = attempts.aggregate(
+        certain=Sum("intent__reserved_rupees", filter=unknown_to_it),
+        doubtful=Sum("intent__reserved_rupees", filter=~unknown_to_it & may_be_missing),
+    )
+    return Decimal(sums["certain"] or 0), Decimal(sums["doubtful"] or 0)

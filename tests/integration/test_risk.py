@@ -19,10 +19,11 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from brokers import snapshots
 from brokers.audit import audit
 from brokers.clock import configured_clock, trading_day
 from brokers.discovery import specs
-from brokers.domain.account import Position
+from brokers.domain.account import MarginData, Position
 from brokers.domain.enums import Mode, OrderStatus, Product, Side
 from brokers.domain.errors import BrokerUnavailable, OrderDenied
 from brokers.domain.market import Quote
@@ -532,6 +533,47 @@ def test_what_is_bought_must_be_covered_by_a_fresh_margin(desk: Desk) -> None:
     assert deliver(waiting.pk).state == IntentState.WORKING
     denied = desk.send("k2", limit_price="99")
     assert "needs 6435.00 rupees and 3467.50 of the margin" in denied.closed_reason
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+def test_an_order_that_went_out_while_the_margin_was_read_may_not_be_in_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, acknowledged: bool
+) -> None:
+    limit(max_margin_age_seconds=120)
+    margin(desk, "10000", seconds_ago=60)
+    first, asked_at = desk.record("k1"), configured_clock().now()
+
+    def fetch_margin() -> MarginData:
+        deliver(first.pk)
+        return MarginData(
+            available=Decimal(10_000), used=Decimal(0), total=Decimal(10_000), as_of=configured_clock().now()
+        )
+
+    if not acknowledged:
+        desk.adapter.script = [scripted_broker.takes_and_drops]
+    monkeypatch.setattr(desk.adapter, "fetch_margin", fetch_margin)
+    snapshots.take_margin(desk.account, asked_at)
+    waiting = desk.send("k2", limit_price="99")
+    assert waiting.state == IntentState.READY
+    assert "3467.50" not in waiting.waiting_reason
+    assert "10000.00 of the margin" in waiting.waiting_reason
+    assert "orders of 6532.50 that went out while it was read may not be in it" in waiting.waiting_reason
+    # What fits beside both is not held up.
+    beside = desk.send("k3", symbol=SHARE, quantity=30, limit_price="100", product="CNC")
+    assert beside.state == IntentState.WORKING
+
+    margin(desk, "3000", seconds_ago=0)
+    desk.pass_time(1.1)
+    assert "needs 6435.00 rupees and 3000.00 of the margin" in deliver(waiting.pk).closed_reason
+
+
+def test_an_order_that_was_acknowledged_before_the_margin_was_asked_for_is_in_it(desk: Desk) -> None:
+    limit(max_margin_age_seconds=120)
+    margin(desk, "10000", seconds_ago=60)
+    assert desk.send("k1").state == IntentState.WORKING
+    desk.pass_time(1.5)
+    margin(desk, "6435")
+    assert desk.send("k2", limit_price="99").state == IntentState.WORKING
 
 
 def test_a_sold_option_needs_something_available(desk: Desk) -> None:
