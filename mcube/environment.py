@@ -103,7 +103,9 @@ class Environment(BaseSettings):
     keep_minutes_days: int = Field(
         90,
         ge=2,
-        description="How long one snapshot a minute is kept; after that those alone that a day's record is made of.",
+        validate_default=True,
+        description="How long one snapshot a minute is kept, no shorter than every snapshot; after that those alone that a "
+        "day's record is made of.",
     )
     keep_day_records_days: int = Field(
         0, ge=0, description="How long the records of days and what they are made of are kept; 0 is for ever."
@@ -209,6 +211,16 @@ class Environment(BaseSettings):
             value.open("rb").close()
         except OSError as error:
             raise ValueError(f"{value} cannot be read: {error.strerror}") from error
+        return value
+
+    @field_validator("keep_minutes_days")
+    @classmethod
+    def _in_order(cls, value: int, info: ValidationInfo) -> int:
+        whole = info.data.get("keep_snapshots_days", 0)
+        if value < whole:
+            raise ValueError(
+                f"every snapshot is kept for {whole} days; write so many or more, or lower MCUBE_KEEP_SNAPSHOTS_DAYS"
+            )
         return value
 
     @field_validator("redis_key_file")

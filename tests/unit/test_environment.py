@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ def test_the_public_address_is_one_that_links_can_be_made_of(monkeypatch: pytest
         monkeypatch.setenv("MCUBE_PUBLIC_URL", bad)
         with pytest.raises(SystemExit, match="MCUBE_PUBLIC_URL: write https://host"):
             environment.load()
+
+
+@pytest.mark.parametrize(
+    ("whole", "minutes", "shown", "kept"), [(None, "3", 3, 7), ("91", None, 90, 91), ("10", "9", 9, 10)]
+)
+def test_snapshots_do_not_go_before_they_are_thinned(
+    whole: str | None, minutes: str | None, shown: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("MCUBE_KEEP_SNAPSHOTS_DAYS", whole), ("MCUBE_KEEP_MINUTES_DAYS", minutes)):
+        if value:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        environment.load()
+    assert re.fullmatch(
+        rf"MCUBE_KEEP_MINUTES_DAYS: '?{shown}'?: every snapshot is kept for {kept} days; write so many or more, or lower "
+        r"MCUBE_KEEP_SNAPSHOTS_DAYS\.",
+        str(stopped.value),
+    )
+    monkeypatch.setenv("MCUBE_KEEP_MINUTES_DAYS", str(kept))
+    assert environment.load().keep_minutes_days == kept
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/proc/self/exe", "/etc", "/no/such/../file"])
