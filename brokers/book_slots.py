@@ -14,12 +14,17 @@ from brokers.models.snapshots import Snapshot
 def take_orders(account: BrokerAccount, slot_at: datetime, every: timedelta | None = None) -> OrderBookSnapshot:
     """Bring the ledger up to the broker's order book; a book that could not be read is a row that says so.
 
-    The book is read whether the slot is taken already or not: orders are followed by it.
+    The book is read whether the slot is taken already or not: orders are followed by it. What is returned says what
+    became of this reading; a failure in a slot that an earlier reading has taken is not kept.
     """
     try:
         orders = book.sync_orders(account.pk)
     except snapshots.FAILURES as error:
-        return snapshots.write(OrderBookSnapshot, account, slot_at, every, snapshots.failed(error))[0]
+        failure = snapshots.failed(error)
+        row, _ = snapshots.write(OrderBookSnapshot, account, slot_at, every, failure)
+        return (
+            row if row.status == failure["status"] else OrderBookSnapshot(account=account, slot_at=slot_at, **failure)
+        )
     return snapshots.write(OrderBookSnapshot, account, slot_at, every, {**_taken(), "orders": orders})[0]
 
 

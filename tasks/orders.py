@@ -35,7 +35,7 @@ from tasks.plans import move_on
 from tasks.plans import place_basket as place_basket
 from tasks.routing import Priority
 from tasks.snapshots import every_of
-from tasks.ticks import Tick, day_plans, each_account, market_is_active
+from tasks.ticks import Tick, day_plans, each_account, market_is_active, slot_of
 
 #: How often the book is read while something of the account is open; its cadence is for when nothing is.
 BUSY_SYNC = timedelta(seconds=10)
@@ -96,7 +96,7 @@ def sync_orders(
     """Bring the ledger up to the broker's order book, and write that into the row of the slot."""
     row = find_account(spec_of(broker).name, account)
     with no_waiting():
-        taken = book_slots.take_orders(row, Tick.of(slot_at, None).slot_at, every_of(cadence_seconds))
+        taken = book_slots.take_orders(row, slot_of(slot_at), every_of(cadence_seconds))
     if taken.status == Snapshot.Status.FAILED:
         log.warning("The order book of %s could not be read: %s", row, taken.error)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from brokers import book_slots, budgets, cadences, day_records, slot_watch, snapshots
@@ -14,7 +14,7 @@ from brokers.models import BrokerAccount, SnapshotKind
 from brokers.risk import loss
 from mcube.celery import app
 from tasks.base import BaseTask, PollTask
-from tasks.ticks import Tick, active_accounts, each_account, enqueue, in_turn, market_is_active
+from tasks.ticks import Tick, active_accounts, each_account, enqueue, in_turn, market_is_active, slot_of
 
 
 @app.task(name="tasks.snapshots.snapshot_margin", base=PollTask)
@@ -28,7 +28,7 @@ def snapshot_margin(
 ) -> None:
     """Write the account's margin into the row of its slot; a failure is a row that says so."""
     with no_waiting():
-        snapshots.take_margin(_account(broker, account), _slot(slot_at), every_of(cadence_seconds))
+        snapshots.take_margin(_account(broker, account), slot_of(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.snapshot_positions", base=PollTask)
@@ -46,7 +46,7 @@ def snapshot_positions(
     """
     row = _account(broker, account)
     with no_waiting():
-        snapshots.take_positions(row, _slot(slot_at), every_of(cadence_seconds))
+        snapshots.take_positions(row, slot_of(slot_at), every_of(cadence_seconds))
     loss.check(row, at=configured_clock().now())
 
 
@@ -61,7 +61,7 @@ def snapshot_holdings(
 ) -> None:
     """Write the account's holdings into the row of their slot; a failure is a row that says so."""
     with no_waiting():
-        snapshots.take_holdings(_account(broker, account), _slot(slot_at), every_of(cadence_seconds))
+        snapshots.take_holdings(_account(broker, account), slot_of(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.snapshot_trades", base=PollTask)
@@ -75,7 +75,7 @@ def snapshot_trades(
 ) -> None:
     """Write the account's fills of today into the ledger, and that they were read into the row of the slot."""
     with no_waiting():
-        book_slots.take_trades(_account(broker, account), _slot(slot_at), every_of(cadence_seconds))
+        book_slots.take_trades(_account(broker, account), slot_of(slot_at), every_of(cadence_seconds))
 
 
 @app.task(name="tasks.snapshots.record_day", base=PollTask)
@@ -145,7 +145,3 @@ def every_of(cadence_seconds: float | None) -> timedelta | None:
 
 def _account(broker: str, account: str) -> BrokerAccount:
     return find_account(spec_of(broker).name, account)
-
-
-def _slot(slot_at: str | None) -> datetime:
-    return Tick.of(slot_at, None).slot_at

@@ -57,6 +57,15 @@ def slot(cadence: timedelta) -> datetime:
     return floor(configured_clock().now(), cadence)
 
 
+def slot_of(slot_at: str | None) -> datetime:
+    """The slot that a reading is for. One that no schedule asked for has its own, which is none of any cadence's."""
+    if slot_at:
+        return datetime.fromisoformat(slot_at)
+    now = configured_clock().now()
+    # Scheduled slots begin with a whole second.
+    return now.replace(microsecond=now.microsecond or 1)
+
+
 def market_is_active() -> bool:
     """Whether any exchange is in one of its phases now."""
     calendar = MarketCalendar(configured_clock())

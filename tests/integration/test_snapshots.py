@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.exceptions import ValidationError
 
 from brokers import book_slots, cadences, day_records, slots, snapshots
@@ -211,6 +212,39 @@ def test_a_book_is_read_again_for_a_slot_that_is_taken(account: BrokerAccount, a
         book_slots.take_orders(account, NOON)
     assert adapter.reads.count("orders") == 2
     assert OrderBookSnapshot.objects.count() == 1
+
+
+def test_a_reading_that_no_schedule_asked_for_takes_no_slot_of_the_schedules(
+    account: BrokerAccount, adapter: ScriptedAdapter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved: list[int] = []
+    monkeypatch.setattr("tasks.orders.move_on", moved.append)
+    monkeypatch.setattr("tasks.orders.running.unfinished", lambda account_id: [7])
+    at(NOON)
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        at(NOON)
+        sync_orders(broker=BROKER)
+        tasks.snapshot_margin(broker=BROKER)
+    assert moved == [7]
+    adapter.book_script, adapter.margin = [BrokerUnavailable("The broker is down.")], BrokerUnavailable("It is down.")
+    sync_orders(broker=BROKER, slot_at=NOON.isoformat(), cadence_seconds=60)
+    tasks.snapshot_margin(broker=BROKER, slot_at=NOON.isoformat(), cadence_seconds=60)
+    assert moved == [7]
+    assert "could not be read: The broker is down." in caplog.text
+    for model in (OrderBookSnapshot, MarginSnapshot):
+        scheduled, by_hand = model._default_manager.order_by("slot_at")
+        assert (scheduled.slot_at, scheduled.status, scheduled.cadence_seconds) == (NOON, Snapshot.Status.FAILED, 60)
+        assert (by_hand.status, by_hand.cadence_seconds) == (Snapshot.Status.OK, None)
+
+
+def test_a_book_that_cannot_be_read_again_is_a_failure_though_its_slot_is_taken(
+    account: BrokerAccount, adapter: ScriptedAdapter
+) -> None:
+    assert book_slots.take_orders(account, NOON).status == Snapshot.Status.OK
+    adapter.book_script = [BrokerUnavailable("The broker is down.")]
+    failure = book_slots.take_orders(account, NOON)
+    assert (failure.status, failure.error) == (Snapshot.Status.FAILED, "The broker is down.")
+    assert OrderBookSnapshot.objects.get().status == Snapshot.Status.OK
 
 
 # What is missing
