@@ -9,6 +9,7 @@ from datetime import timedelta
 from brokers.discovery import spec_of
 from brokers.domain.capabilities import Operation
 from brokers.models import BrokerAccount, SnapshotCadence, SnapshotKind
+from brokers.models.snapshots import LONGEST_SECONDS
 
 #: docs/decisions/0024 and 0101 have the arithmetic of calls.
 USUAL = {
@@ -22,6 +23,7 @@ USUAL = {
 }
 #: A broker with a budget for the day has its order book read a quarter as often.
 BUDGETED_STRETCH = 4
+_LONGEST = timedelta(seconds=LONGEST_SECONDS)
 #: Seconds within a minute at which those kinds are read that come beside margins and positions, which are read when
 #: their slot begins; and whose turn is first. So no two of them fall together, and none on a margin.
 _BESIDE = (10, 20, 40, 50)
@@ -42,16 +44,19 @@ class Cadences:
     #: Seconds by account and kind, where a person set them.
     by_hand: Mapping[tuple[int, str], int]
 
-    def of(self, account: BrokerAccount, kind: SnapshotKind) -> timedelta | None:
-        """Time between two readings; None when there are none by schedule, or the broker offers no such reading."""
+    def of(self, account: BrokerAccount, kind: SnapshotKind, *, stretch: int = 1) -> timedelta | None:
+        """Time between two readings; None when there are none by schedule, or the broker offers no such reading.
+
+        ``stretch`` says how many times longer polls wait for want of calls. It is never so long that a day has no reading.
+        """
         capabilities = spec_of(account.broker).capabilities
         if _OPERATIONS[kind] not in capabilities.operations:
             return None
         seconds = self.by_hand.get((account.pk, kind))
         if seconds is not None:
-            return timedelta(seconds=seconds) if seconds else None
+            return min(timedelta(seconds=seconds) * stretch, _LONGEST) if seconds else None
         is_spared = kind is SnapshotKind.ORDERS and capabilities.calls_per_day is not None
-        return USUAL[kind] * (BUDGETED_STRETCH if is_spared else 1)
+        return min(USUAL[kind] * (BUDGETED_STRETCH if is_spared else 1) * stretch, _LONGEST)
 
 
 def offset(account: BrokerAccount, kind: SnapshotKind, every: timedelta) -> timedelta:

@@ -131,7 +131,7 @@ def _every(account: BrokerAccount, found: Cadences, plans: Mapping[int, DayPlan]
         slower = cadences.BUDGETED_STRETCH if spec_of(account.broker).capabilities.calls_per_day else 1
         return min(BUSY_SYNC * slower, quiet or timedelta.max)
     plan = plans.get(account.pk)
-    return quiet * (plan.stretch if plan else 1) if quiet else None
+    return found.of(account, SnapshotKind.ORDERS, stretch=plan.stretch) if plan else quiet
 
 
 def _place(

@@ -105,11 +105,10 @@ def schedule(*, slot_at: str | None = None, cadence_seconds: float | None = None
     tick, accounts, found = Tick.of(slot_at, cadence_seconds), list(active_accounts()), cadences.current()
     plans = budgets.plans(accounts, configured_clock())
     for account in in_turn(accounts, tick):
-        plan = plans.get(account.pk)
+        stretch = plans[account.pk].stretch if account.pk in plans else 1
         for kind, task in _TASKS.items():
-            if (usual := found.of(account, kind)) is None:
+            if (every := found.of(account, kind, stretch=stretch)) is None:
                 continue
-            every = usual * (plan.stretch if plan else 1)
             if (slot := tick.reads(every, cadences.offset(account, kind, every))) is not None:
                 enqueue(task, account, slot, tick.cadence, every)
     budgets.tell(accounts, plans, configured_clock().now())

@@ -7,8 +7,8 @@ from brokers.models.accounts import BrokerAccount
 
 #: Seconds between two ticks of the schedule; every cadence is a multiple.
 STEP_SECONDS = 10
-#: The longest cadence.
-LONGEST_SECONDS = 86_400
+#: The longest cadence: trading lasts a little longer, so that each reading is made once a day at least.
+LONGEST_SECONDS = 21_600
 
 
 class SnapshotKind(models.TextChoices):
@@ -20,10 +20,11 @@ class SnapshotKind(models.TextChoices):
 
 
 def check_cadence(seconds: int) -> None:
-    """:raises ValidationError: it is no multiple of the schedule's step, or longer than a day."""
+    """:raises ValidationError: it is no multiple of the schedule's step, or longer than a day's trading."""
     if seconds % STEP_SECONDS or seconds > LONGEST_SECONDS:
         raise ValidationError(
-            f"{seconds} s is no cadence; give a multiple of {STEP_SECONDS} s up to a day, 86400 s, or 0 for never."
+            f"{seconds} s is no cadence; give a multiple of {STEP_SECONDS} s up to {LONGEST_SECONDS} s, six hours, "
+            "or 0 for never."
         )
 
 

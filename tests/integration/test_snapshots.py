@@ -35,6 +35,7 @@ from brokers.models.snapshots import Snapshot
 from brokers.shared_reads import get_margin_cached
 from tasks import snapshots as tasks
 from tasks.orders import schedule_sync, sync_orders
+from tasks.ticks import Tick
 from tests.integration.test_risk import position
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, SHARE, ScriptedAdapter
@@ -142,10 +143,25 @@ def test_a_message_lapses_before_the_next_slot_of_its_own_cadence(
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("seconds", [5, 15, 86_410])
+@pytest.mark.parametrize("seconds", [5, 15, 21_610])
 def test_a_cadence_that_no_tick_can_keep_is_refused(account: BrokerAccount, seconds: int) -> None:
     with pytest.raises(ValidationError, match=f"{seconds} s is no cadence"):
         SnapshotCadence(account=account, kind=SnapshotKind.MARGIN, seconds=seconds).full_clean()
+
+
+@pytest.mark.parametrize("stretch", [1, 10])
+def test_the_longest_cadence_has_a_reading_on_each_day(account: BrokerAccount, stretch: int) -> None:
+    """As does a longer one that a row may have, and one that is stretched."""
+    day = datetime(2026, 11, 23, 9, 15, tzinfo=IST)
+    ticks = [Tick(slot_at=day + n * timedelta(seconds=10), cadence=timedelta(seconds=10)) for n in range(6 * 375)]
+    for seconds in (21_600, 86_400):
+        for kind in SnapshotKind:
+            set_cadence(account, kind, seconds)
+            every = cadences.current().of(account, kind, stretch=stretch)
+            assert every == timedelta(hours=6)
+            for number in range(1, 2001, 37):
+                offset = cadences.offset(BrokerAccount(pk=number, broker=BROKER), kind, every)
+                assert any(tick.reads(every, offset) for tick in ticks), (kind, number)
 
 
 def test_nothing_is_scheduled_that_a_broker_does_not_offer(monkeypatch: pytest.MonkeyPatch) -> None:
