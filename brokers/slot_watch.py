@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Sum
+from django.db.models import Count, Exists, Max, Min, OuterRef, Q, Subquery, Sum
 
 from brokers import cadences
 from brokers.alerts import close_alert, open_keys, raise_alert, was_raised
+from brokers.budgets import DayPlan
 from brokers.clock import IST, trading_day
 from brokers.interfaces import Clock
 from brokers.models import BrokerAccount, DayRecord, Severity, SnapshotKind
 from brokers.models.snapshots import Snapshot
 from brokers.slots import MODELS, trading_hours
 
-#: How far back is looked.
+#: How far back is looked; further where so many slots take longer.
 WITHIN = timedelta(hours=1)
+SLOTS_WITHIN = 3
 #: Accounts of one statement.
 _PORTION = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _READINGS, _DAY = "readings_missing", "day_not_recorded"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trouble:
-    """One kind of one account over the last hour of trading."""
+    """One kind of one account over the last hour of trading, or its last slots where these take longer."""
 
     kind: SnapshotKind
     failed: int
-    #: Slots without a row; at most one too few where the cadence changed within the hour.
+    #: Slots without a row; too few rather than too many where the cadence changed meanwhile.
     missing: int
 
     def __str__(self) -> str:
@@ -37,22 +40,40 @@ class Trouble:
         return f"{self.kind.label} {', '.join(f'{count} {word}' for count, word in counts if count)}"
 
 
-def of_last_hour(accounts: Sequence[BrokerAccount], clock: Clock) -> dict[int, list[Trouble]]:
-    """What failed or is missing of the active accounts, by their keys; in a few statements for all of them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Pace:
+    """What accounts that are looked at together have in common."""
+
+    #: The cadence while a day's calls last, and the one now.
+    usual: timedelta
+    now: timedelta
+
+    @property
+    def within(self) -> timedelta:
+        return max(WITHIN, SLOTS_WITHIN * self.now)
+
+
+def of_last_hour(
+    accounts: Sequence[BrokerAccount], clock: Clock, plans: Mapping[int, DayPlan]
+) -> dict[int, list[Trouble]]:
+    """What failed or is missing of the active accounts, by their keys; in a few statements for all of them.
+
+    ``plans`` are those of :func:`brokers.budgets.plans`: what is read more seldom for want of calls is not missing.
+    """
     trading, found = trading_hours(clock, trading_day(clock.now())), cadences.current()
     troubles: dict[int, list[Trouble]] = {}
     if trading is None or clock.now() - trading[1] > WITHIN:
         return troubles
-    opens, until = trading
     for kind, model in MODELS.items():
-        alike: dict[timedelta, list[int]] = {}
+        alike: dict[_Pace, list[int]] = {}
         for account in accounts:
-            if account.is_active and (every := found.of(account, kind)):
-                alike.setdefault(every, []).append(account.pk)
-        for every, keys in alike.items():
-            start, end = _full_slots(max(opens, until - WITHIN), until, every)
+            stretch = plans[account.pk].stretch if account.pk in plans else 1
+            usual, slowed = found.of(account, kind), found.of(account, kind, stretch=stretch)
+            if account.is_active and usual and slowed:
+                alike.setdefault(_Pace(usual=usual, now=slowed), []).append(account.pk)
+        for pace, keys in alike.items():
             for at in range(0, len(keys), _PORTION):
-                for key, failed, missing in _counted(model, keys[at : at + _PORTION], start, end, every):
+                for key, failed, missing in _counted(model, keys[at : at + _PORTION], pace, *trading):
                     if failed or missing:
                         troubles.setdefault(key, []).append(Trouble(kind=kind, failed=failed, missing=missing))
     return troubles
@@ -75,7 +96,7 @@ def tell(accounts: Sequence[BrokerAccount], troubles: Mapping[int, Sequence[Trou
                 _READINGS,
                 key,
                 severity=Severity.WARNING,
-                happened=f"{account}: of the readings of the last hour failed or are missing: {words}.",
+                happened=f"{account}: of the latest readings failed or are missing: {words}.",
                 meaning="What was not read is not known. Opening orders wait where a limit needs a younger reading.",
                 to_do="Look at the account's day under Readings; when readings are missing, see by `manage.py status` that the "
                 "workers run and no queue is full.",
@@ -114,35 +135,64 @@ def tell_of_days(days: Sequence[DayRecord], now: datetime) -> None:
             close_alert(_DAY, key, because="the day is recorded", at=now)
 
 
-def _full_slots(since: datetime, until: datetime, every: timedelta) -> tuple[datetime, datetime]:
-    """From the first slot that begins by then to the end of the last one that is over and has had its time again."""
-    epoch = datetime(1970, 1, 1, tzinfo=since.tzinfo)
-    return since + (epoch - since) % every, until - (until - epoch) % every - every
+def _first_slot(since: datetime, every: timedelta) -> datetime:
+    """The start of the first slot that begins by then."""
+    return since + (_EPOCH - since) % every
+
+
+def _last_end(until: datetime, every: timedelta) -> datetime:
+    """The end of the last slot that is over and has had its time again."""
+    return until - (until - _EPOCH) % every - every
 
 
 def _counted(
-    model: type[Snapshot], keys: Sequence[int], start: datetime, end: datetime, every: timedelta
+    model: type[Snapshot], keys: Sequence[int], pace: _Pace, opens: datetime, until: datetime
 ) -> Iterator[tuple[int, int, int]]:
     """Key, failed and missing slots of accounts that were read before or within; one that is new has missed nothing."""
-    rows = model._default_manager.filter(account__in=keys, slot_at__gte=start, slot_at__lt=end)
+    start = _first_slot(max(opens, until - pace.within), pace.usual)
+    end = _last_end(until, pace.now)
+    rows = model._default_manager.filter(account__in=keys, slot_at__gte=start, slot_at__lt=until)
+    # What failed is known at once; what is missing, when the slot has had its time.
+    is_over = Q(slot_at__lt=end)
     seen = {
-        account: (failed, timedelta(seconds=covered or 0), timedelta(seconds=longest or 0), first)
+        account: (failed, _seconds(covered), _seconds(longest), first)
         for account, failed, covered, longest, first in rows.order_by()
         .values("account")
         .annotate(
             failed=Count("pk", filter=Q(status=Snapshot.Status.FAILED)),
-            covered=Sum("cadence_seconds"),
+            covered=Sum("cadence_seconds", filter=is_over),
+            # The one after them too: it tells that polls were slowed before it.
             longest=Max("cadence_seconds"),
-            first=Min("slot_at"),
+            first=Min("slot_at", filter=is_over),
         )
         .values_list("account", "failed", "covered", "longest", "first")
     }
-    earlier = model._default_manager.filter(account=OuterRef("pk"), slot_at__lt=start)
-    known = set(BrokerAccount.objects.filter(Exists(earlier), pk__in=keys).values_list("pk", flat=True))
+    last = _last_before(model, keys, start)
     for key in keys:
         failed, covered, longest, first = seen.get(key, (0, timedelta(0), timedelta(0), None))
-        begins = start if key in known else first
-        if begins is not None:
-            # A longer slot from before may reach into the first of these.
-            open_time = end - begins - covered - max(longest - every, timedelta(0))
-            yield key, failed, max(0, open_time // every)
+        reach, lasts = last.get(key, (first, timedelta(0)))
+        if reach is None:
+            yield key, failed, 0
+            continue
+        begins = max(start, reach)
+        # Where the pace changed, slots of two cadences do not join.
+        slack = max(longest, lasts if begins < reach + lasts else timedelta(0), pace.now) - pace.usual
+        yield key, failed, max(0, (end - begins - covered - max(slack, timedelta(0))) // pace.usual)
+
+
+def _last_before(model: type[Snapshot], keys: Sequence[int], start: datetime) -> dict[int, tuple[datetime, timedelta]]:
+    """The end of the last slot before ``start`` and how long it is, of the accounts that were read by then."""
+    earlier = model._default_manager.filter(account=OuterRef("pk"), slot_at__lt=start)
+    # A reading that no schedule asked for says nothing of the next one.
+    last = earlier.filter(cadence_seconds__isnull=False).order_by("-slot_at")
+    known = BrokerAccount.objects.filter(Exists(earlier), pk__in=keys).annotate(
+        last_at=Subquery(last.values("slot_at")[:1]), lasts=Subquery(last.values("cadence_seconds")[:1])
+    )
+    return {
+        key: ((last_at or start) + _seconds(lasts), _seconds(lasts))
+        for key, last_at, lasts in known.values_list("pk", "last_at", "lasts")
+    }
+
+
+def _seconds(count: int | None) -> timedelta:
+    return timedelta(seconds=count or 0)

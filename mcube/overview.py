@@ -149,7 +149,7 @@ def connect() -> redis.Redis:
 
 def _accounts(plans: Mapping[int, DayPlan], lives: Mapping[int, FeedLife], clock: Clock) -> list[AccountView]:
     accounts = list(BrokerAccount.objects.select_related("session").order_by("broker", "name"))
-    troubles = slot_watch.of_last_hour(accounts, clock)
+    troubles = slot_watch.of_last_hour(accounts, clock, plans)
     unwritten = {record.account_id: f"{record.day}: {record.error}" for record in slot_watch.unwritten_days(clock)}
     margins = _newest(MarginSnapshot)
     positions = _newest(PositionSnapshot)

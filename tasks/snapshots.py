@@ -134,7 +134,8 @@ def schedule_days(*, slot_at: str | None = None, cadence_seconds: float | None =
 def watch(**_: Any) -> None:
     """Tell people of readings of the last hour that failed or are missing."""
     clock, accounts = configured_clock(), list(active_accounts())
-    slot_watch.tell(accounts, slot_watch.of_last_hour(accounts, clock), clock.now())
+    troubles = slot_watch.of_last_hour(accounts, clock, budgets.plans(accounts, clock))
+    slot_watch.tell(accounts, troubles, clock.now())
 
 
 def every_of(cadence_seconds: float | None) -> timedelta | None:

@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 
 from brokers import slot_watch
+from brokers.budgets import DayPlan
 from brokers.clock import IST, configured_clock
 from brokers.models import Alert, BrokerAccount, DayRecord, MarginSnapshot, PositionSnapshot, SnapshotCadence
 from brokers.models.snapshots import Snapshot, SnapshotKind
@@ -59,8 +60,10 @@ def fill(
     )
 
 
-def told(account: BrokerAccount) -> list[str]:
-    found = slot_watch.of_last_hour([account], configured_clock())
+def told(account: BrokerAccount, *, stretch: int = 1) -> list[str]:
+    plan = DayPlan(budget=1000, spent=1000 * (stretch - 1) // stretch, time_left=1.0)
+    assert plan.stretch == stretch
+    found = slot_watch.of_last_hour([account], configured_clock(), {account.pk: plan})
     return [str(trouble) for trouble in found.get(account.pk, ())]
 
 
@@ -92,6 +95,65 @@ def test_a_slower_pace_is_not_missing(account: BrokerAccount) -> None:
     fill(account, since=NOON - 2 * HOUR, until=NOON - 30 * MINUTE, every=5 * MINUTE)
     fill(account, since=NOON - 30 * MINUTE, until=NOON)
     assert told(account) == []
+
+
+def set_cadence(account: BrokerAccount, seconds: int) -> None:
+    SnapshotCadence.objects.filter(account=account, kind=SnapshotKind.MARGIN).update(seconds=seconds)
+
+
+@pytest.mark.parametrize("stretch", [1, 3])
+def test_a_quarter_of_an_hour_slowed_to_three_is_not_missing(account: BrokerAccount, stretch: int) -> None:
+    """Whether the calls still run short or last again."""
+    set_cadence(account, 900)
+    fill(account, since=NOON - 165 * MINUTE, until=NOON + 3 * HOUR, every=45 * MINUTE)
+    for minutes in range(0, 120, 5):
+        at(NOON + minutes * MINUTE)
+        assert told(account, stretch=stretch) == []
+
+
+def test_a_pace_that_changes_leaves_nothing_missing(account: BrokerAccount) -> None:
+    """Slowed at 11:05 and back at 12:50, with each slot read just before the next one begins."""
+    set_cadence(account, 900)
+    eleven = NOON - HOUR
+    due = [(eleven + minutes * MINUTE, 15) for minutes in range(-105, 0, 15)]
+    due += [(eleven + 30 * MINUTE, 45)] + [(eleven + minutes * MINUTE, 15) for minutes in range(105, 240, 15)]
+    for minutes in range(0, 180, 5):
+        now = eleven + minutes * MINUTE
+        while due and due[0][0] + due[0][1] * MINUTE <= now:
+            slot, every = due.pop(0)
+            fill(account, since=slot, until=slot + every * MINUTE, every=every * MINUTE)
+        at(now)
+        assert told(account, stretch=3 if 5 <= minutes < 110 else 1) == [], now
+
+
+def test_a_slow_pace_still_misses_what_nobody_reads(account: BrokerAccount) -> None:
+    set_cadence(account, 900)
+    fill(account, since=NOON - 165 * MINUTE, until=NOON - 75 * MINUTE, every=45 * MINUTE)
+    at(NOON + 3 * HOUR)
+    assert told(account) == ["margin 2 missing"]
+    assert told(account, stretch=3) == ["margin 1 missing"]
+
+
+@pytest.mark.parametrize("minutes", [30, 60, 120])
+def test_slots_of_half_an_hour_and_more_are_told_of_too(account: BrokerAccount, minutes: int) -> None:
+    every = minutes * MINUTE
+    set_cadence(account, minutes * 60)
+    noon = NOON + 30 * MINUTE  # the slots of two hours begin at 9:30 IST
+    fill(account, since=noon - 3 * HOUR, until=noon - HOUR, every=every)
+    fill(account, since=noon - HOUR, until=noon + HOUR, every=every, status="FAILED")
+    at(noon + HOUR)
+    assert any("failed" in each for each in told(account))
+
+
+def test_what_a_person_asked_for_in_between_covers_nothing_and_hides_nothing(account: BrokerAccount) -> None:
+    set_cadence(account, 900)
+    fill(account, since=NOON - 165 * MINUTE, until=NOON + HOUR, every=45 * MINUTE)
+    for minutes in range(-100, 0, 20):
+        fill(account, since=NOON + minutes * MINUTE + timedelta(microseconds=1), until=NOON + 3 * HOUR, every=3 * HOUR)
+    MarginSnapshot.objects.filter(cadence_seconds=3 * 3600).update(cadence_seconds=None)
+    for minutes in range(0, 60, 5):
+        at(NOON + minutes * MINUTE)
+        assert told(account) == []
 
 
 def test_an_account_that_is_new_or_paused_has_missed_nothing(account: BrokerAccount) -> None:
@@ -139,9 +201,9 @@ def test_many_accounts_cost_as_many_statements_as_one(account: BrokerAccount, dj
     SnapshotCadence.objects.all().delete()
     for row in rows:
         fill(row, since=NOON - 2 * HOUR, until=NOON - HOUR, model=PositionSnapshot)
-    slot_watch.of_last_hour(rows, configured_clock())  # the calendar is read once
+    slot_watch.of_last_hour(rows, configured_clock(), {})  # the calendar is read once
     with django_assert_num_queries(1 + 2 * len(SnapshotKind)):
-        assert len(slot_watch.of_last_hour(rows, configured_clock())) == len(rows)
+        assert len(slot_watch.of_last_hour(rows, configured_clock(), {})) == len(rows)
 
 
 def test_a_day_that_stays_unwritten_is_told_once_and_taken_back_when_it_is_written(
