@@ -20,8 +20,8 @@ from brokers.discovery import spec_of
 from brokers.domain.enums import Exchange
 from brokers.domain.errors import BrokerUnavailable
 from brokers.interfaces import Clock
-from brokers.limits import limiter_of, read_share
-from brokers.models import BrokerAccount, Severity
+from brokers.limits import DayCount, limiter_of, read_share
+from brokers.models import BrokerAccount, DayCalls, Severity
 
 #: A plan that is behind by less than this part is not behind.
 TOLERANCE = 0.1
@@ -69,12 +69,7 @@ def plans(accounts: Iterable[BrokerAccount], clock: Clock) -> dict[int, DayPlan]
 
     None while Redis does not answer: then nothing is read, however few calls are left.
     """
-    limited = {
-        account: limit
-        for account in accounts
-        if (limit := spec_of(account.broker).capabilities.calls_per_day) is not None
-    }
-    now = clock.now()
+    limited, now = _limited(accounts), clock.now()
     if not limited:
         return {}
     try:
@@ -86,6 +81,29 @@ def plans(accounts: Iterable[BrokerAccount], clock: Clock) -> dict[int, DayPlan]
         account.pk: DayPlan(budget=read_share(limit), spent=used, time_left=left)
         for (account, limit), used in zip(limited.items(), spent, strict=True)
     }
+
+
+def note(accounts: Iterable[BrokerAccount], clock: Clock) -> None:
+    """Write down the calls that each account has made today, and have those counted again that Redis has lost since.
+
+    A process brings back its own; of those of processes that have ended nobody else knows. While Redis does not answer
+    nothing is noted.
+    """
+    limited, day = _limited(accounts), trading_day(clock.now())
+    if not limited:
+        return
+    known = {row.account_id: DayCount(row.calls, row.birth) for row in DayCalls.objects.filter(day=day)}
+    noted = {account: known.get(account.pk, DayCount(0, 0)) for account in limited}
+    try:
+        counts = limiter_of(settings.REDIS_URL).give_back(noted, day)
+    except BrokerUnavailable:
+        return
+    DayCalls.objects.bulk_create(
+        [DayCalls(account=account, day=day, **count._asdict()) for account, count in counts.items()],
+        update_conflicts=True,
+        unique_fields=["account"],
+        update_fields=["day", "calls", "birth"],
+    )
 
 
 def tell(accounts: Iterable[BrokerAccount], found: Mapping[int, DayPlan], now: datetime) -> None:
@@ -110,6 +128,15 @@ def tell(accounts: Iterable[BrokerAccount], found: Mapping[int, DayPlan], now: d
                 at=now,
                 account=account,
             )
+
+
+def _limited(accounts: Iterable[BrokerAccount]) -> dict[BrokerAccount, int]:
+    """The calls of a day, of those accounts whose broker limits them."""
+    return {
+        account: limit
+        for account in accounts
+        if (limit := spec_of(account.broker).capabilities.calls_per_day) is not None
+    }
 
 
 def _time_left(clock: Clock, now: datetime) -> float:

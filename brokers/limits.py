@@ -2,7 +2,8 @@
 
 One script counts all windows at once, by the server's clock: a call is granted in every window or in
 none. Reads may use a part of each window only; the rest is kept for calls that cannot wait. When the server
-loses its counts, every process brings back what it remembers of its own with its next call.
+loses its counts, every process brings back what it remembers of its own with its next call; those of the day are
+noted elsewhere as well, and given back from there.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import math
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import redis
 from django.conf import settings
@@ -79,17 +80,47 @@ redis.call('PEXPIRE', KEYS[1], longest)
 return {0, now}
 """
 
-# KEYS: as above. ARGV: the caller's name, its count of the day, how many calls of others are taken for forgotten, the
-# birth of the counts, the moments of the caller's newest grants.
+# KEYS: as above, what processes brought back of the day, what was noted of it. ARGV: the caller's name, its count of the
+# day, how many calls of others are taken for forgotten, the birth of the counts, the moments of the caller's newest grants.
+# What was brought back and what was noted are the same calls: the larger of both is counted.
 _BRING_BACK = """
-if tonumber(ARGV[2]) > 0 then
-  redis.call('INCRBY', KEYS[2], ARGV[2])
+local own = tonumber(ARGV[2])
+if own > 0 then
+  local brought, noted = tonumber(redis.call('GET', KEYS[4]) or '0'), tonumber(redis.call('GET', KEYS[5]) or '0')
+  redis.call('INCRBY', KEYS[2], math.max(brought + own, noted) - math.max(brought, noted))
   redis.call('EXPIRE', KEYS[2], 172800)
+  redis.call('SET', KEYS[4], brought + own, 'EX', 172800)
 end
 for i = 1, tonumber(ARGV[3]) do redis.call('ZADD', KEYS[1], ARGV[4], 'forgotten:' .. i) end
 for i = 5, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[1] .. ':' .. i) end
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], 172800) end
 """
+
+# KEYS: as above. ARGV: the count of the day that was noted, the birth of the counts that said so.
+# Returns the count as it then is, and the birth of these counts.
+_GIVE_BACK = """
+local time = redis.call('TIME')
+redis.call('SET', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000), 'NX', 'EX', 172800)
+local birth, count = redis.call('GET', KEYS[3]), tonumber(redis.call('GET', KEYS[2]) or '0')
+local noted, lost = tonumber(ARGV[1]), 0
+if birth == ARGV[2] then
+  lost = noted - count
+elseif redis.call('SET', KEYS[5], noted, 'NX', 'EX', 172800) then
+  lost = noted - tonumber(redis.call('GET', KEYS[4]) or '0')
+end
+if lost > 0 then
+  count = redis.call('INCRBY', KEYS[2], lost)
+  redis.call('EXPIRE', KEYS[2], 172800)
+end
+return {count, tonumber(birth)}
+"""
+
+
+class DayCount(NamedTuple):
+    """The calls of an account and day, and when the counts were born that say so, in the server's milliseconds."""
+
+    calls: int
+    birth: int
 
 
 @dataclass(kw_only=True)
@@ -134,6 +165,7 @@ class CallLimiter:
         # Loads the script again by itself after SCRIPT FLUSH or a restart of the server.
         self._grant = self._redis.register_script(_SCRIPT)
         self._bring_back = self._redis.register_script(_BRING_BACK)
+        self._give_back = self._redis.register_script(_GIVE_BACK)
 
     def count(self, account: BrokerAccount, now: datetime, *, urgent: bool) -> None:
         """Count one call of an account at its broker, within the limits that the broker states.
@@ -214,9 +246,9 @@ class CallLimiter:
 
     def _ask(self, key: str, day: str, budget: list[int]) -> tuple[int, int]:
         """Code and value of the script, once the counts know what this process was granted before."""
-        keys = [f"mcube:calls:{{{key}}}:{name}" for name in ("log", day, "birth")]
+        keys = _keys(key, day)
         memory = _memories.setdefault(key, _Memory())
-        code, value = self._grant(keys=keys, args=[memory.birth, *budget])
+        code, value = self._grant(keys=keys[:3], args=[memory.birth, *budget])
         if code == _COUNTS_WERE_LOST:
             with _memory_lock:
                 if memory.birth != value:
@@ -228,7 +260,7 @@ class CallLimiter:
                     args = [os.getpid(), of_day, forgotten, value, *memory.recent]
                     self._bring_back(keys=keys, args=args)
                     memory.birth = value
-            code, value = self._grant(keys=keys, args=[memory.birth, *budget])
+            code, value = self._grant(keys=keys[:3], args=[memory.birth, *budget])
         if code == _GRANTED:
             with _memory_lock:
                 memory.note(value, day, max(budget[2::2], default=0))
@@ -242,10 +274,22 @@ class CallLimiter:
         try:
             counts = self._redis.mget([f"mcube:calls:{{{account}}}:{day.isoformat()}" for account in accounts])
         except redis.RedisError as error:
-            raise BrokerUnavailable(
-                f"The calls of the day are not known, since Redis does not answer ({type(error).__name__})."
-            ) from error
+            raise _unknown(error) from error
         return [int(count or 0) for count in counts]
+
+    def give_back(self, noted: Mapping[BrokerAccount, DayCount], day: date) -> dict[BrokerAccount, DayCount]:
+        """Count again what was noted of an IST day and lost since; return the counts as they then are.
+
+        :raises BrokerUnavailable: Redis cannot be asked.
+        """
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for account, count in noted.items():
+                    self._give_back(keys=_keys(str(account), day.isoformat()), args=[*count], client=pipeline)
+                counts = pipeline.execute()
+        except redis.RedisError as error:
+            raise _unknown(error) from error
+        return {account: DayCount(*count) for account, count in zip(noted, counts, strict=True)}
 
     def close(self) -> None:
         self._redis.close()
@@ -270,6 +314,17 @@ def count_urgent(account: BrokerAccount, now: datetime, *, calls: int) -> None:
 def read_share(calls_per_day: int) -> int:
     """The part of a day's budget that reads may spend."""
     return _share(calls_per_day, DAY_RESERVE, urgent=False)
+
+
+def _keys(key: str, day: str) -> list[str]:
+    names = ("log", day, "birth", f"{day}:brought", f"{day}:noted")
+    return [f"mcube:calls:{{{key}}}:{name}" for name in names]
+
+
+def _unknown(error: redis.RedisError) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"The calls of the day are not known, since Redis does not answer ({type(error).__name__})."
+    )
 
 
 def _uncounted(key: str, error: redis.RedisError) -> BrokerUnavailable:

@@ -85,6 +85,8 @@ def record_day(*, broker: str, account: str = "default", day: str, **_: Any) -> 
         day_records.take(_account(broker, account), date.fromisoformat(day))
 
 
+#: How often it is written down how many calls of the day are spent.
+CALLS_NOTED_EVERY = timedelta(minutes=1)
 #: Orders have a schedule of their own: what is open is followed at another pace than what is not.
 _TASKS = {
     SnapshotKind.MARGIN: snapshot_margin,
@@ -112,6 +114,8 @@ def schedule(*, slot_at: str | None = None, cadence_seconds: float | None = None
             if (slot := tick.reads(every, cadences.offset(account, kind, every))) is not None:
                 enqueue(task, account, slot, tick.cadence, every)
     budgets.tell(accounts, plans, configured_clock().now())
+    if tick.is_due(CALLS_NOTED_EVERY):
+        budgets.note(accounts, configured_clock())
 
 
 @app.task(name="tasks.snapshots.schedule_days", base=BaseTask, expires=240)

@@ -1,6 +1,6 @@
 """The tables of a broker account. Secrets are in the credentials app, but for the addresses that alerts go to."""
 
-from brokers.models.accounts import BrokerAccount, SessionState
+from brokers.models.accounts import BrokerAccount, DayCalls, SessionState
 from brokers.models.alerts import Alert, AlertChannel, AlertDelivery, Severity
 from brokers.models.calendar import HolidayList, SessionRule, SpecialDay
 from brokers.models.days import DayRecord
@@ -45,6 +45,7 @@ __all__ = [
     "BookRead",
     "BrokerAccount",
     "BrokerOrder",
+    "DayCalls",
     "DayRecord",
     "FeedSubscription",
     "GttBook",

@@ -78,3 +78,17 @@ class SessionState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.status}"
+
+
+class DayCalls(models.Model):
+    """How many calls an account had made of its day when that was last noted: Redis counts them, and may lose its counts."""
+
+    account = models.OneToOneField(BrokerAccount, on_delete=models.CASCADE, related_name="day_calls")
+    #: The market's.
+    day = models.DateField()
+    calls = models.PositiveIntegerField()
+    #: Of the counts that said so, in the server's milliseconds.
+    birth = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.day} {self.calls}"

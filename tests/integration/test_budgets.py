@@ -17,7 +17,7 @@ from brokers.budgets import MOST, DayPlan
 from brokers.clock import IST, configured_clock
 from brokers.discovery import specs
 from brokers.ledger import queries
-from brokers.models import Alert, BrokerAccount
+from brokers.models import Alert, BrokerAccount, DayCalls
 from mcube import overview
 from tasks import orders, snapshots
 from tests.support.scripted_broker import give_back_calls
@@ -153,6 +153,63 @@ def test_status_and_overview_say_it(account: BrokerAccount, capsys: pytest.Captu
     assert "calls run short" in capsys.readouterr().out
 
 
+def lose_counts(account: BrokerAccount) -> None:
+    with redis.Redis.from_url(django_settings.REDIS_URL) as client:
+        client.delete(*client.scan_iter(f"mcube:calls:{{{account}}}:*"))
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("first", ["note", "call"], ids=["noted first", "brought back first"])
+def test_the_calls_of_a_day_are_known_after_redis_has_lost_them(
+    account: BrokerAccount, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Those of processes that have ended and of this one, each once, however often it happens."""
+    monkeypatch.setattr("tasks.snapshots.enqueue", lambda *_: None)
+    limiter = limits.limiter_of(django_settings.REDIS_URL)
+
+    def tick() -> int:
+        snapshots.schedule.run(slot_at=NOON.isoformat(), cadence_seconds=10)
+        return budgets.plans([account], configured_clock())[account.pk].spent
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            limiter.count(account, NOON, urgent=True)
+
+    call(7)
+    limits.forget()  # that process has ended
+    call(2)
+    assert tick() == 9
+    for before in (9, 10):
+        lose_counts(account)
+        if first == "note":
+            assert tick() == before
+            call(1)
+        else:
+            call(1)
+        assert tick() == tick() == before + 1
+
+
+@pytest.mark.django_db
+def test_calls_that_an_older_copy_of_redis_does_not_have_are_counted_again(account: BrokerAccount) -> None:
+    spend(account, 300)
+    budgets.note([account], configured_clock())
+    spend(account, 250)
+    budgets.note([account], configured_clock())
+    assert budgets.plans([account], configured_clock())[account.pk].spent == 300
+
+
+@pytest.mark.django_db
+def test_what_was_noted_on_another_day_counts_for_nothing(account: BrokerAccount) -> None:
+    spend(account, 300)
+    budgets.note([account], configured_clock())
+    lose_counts(account)
+    clock: Any = configured_clock()
+    clock.set(NOON + timedelta(days=1))
+    budgets.note([account], clock)
+    assert budgets.plans([account], clock)[account.pk].spent == 0
+    clock.set(NOON)
+
+
 @pytest.mark.django_db
 def test_while_redis_is_away_nothing_is_planned(account: BrokerAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: object, *_: object) -> list[int]:
@@ -160,3 +217,6 @@ def test_while_redis_is_away_nothing_is_planned(account: BrokerAccount, monkeypa
 
     monkeypatch.setattr(limits.CallLimiter, "spent", broken)
     assert budgets.plans([account], configured_clock()) == {}
+    monkeypatch.setattr(limits.CallLimiter, "give_back", broken)
+    budgets.note([account], configured_clock())
+    assert not DayCalls.objects.exists()
