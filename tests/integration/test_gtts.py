@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from brokers import halting, instruments, sessions
 from brokers.alerts import acknowledge
@@ -411,6 +413,16 @@ def test_an_entry_that_no_book_shows_yet_is_in_doubt(desk: GttDesk) -> None:
     assert halting.entries_in_doubt(Scope.EVERYTHING, "") == 1, "a cancel leaves the entry"
     desk.sync()
     assert halting.entries_in_doubt(Scope.EVERYTHING, "") == 0
+
+
+def test_the_command_that_halts_names_what_it_could_not_cancel(desk: GttDesk) -> None:
+    deliver(desk.three_leg().pk)
+    desk.read()
+    out = StringIO()
+    call_command("halt", "--cancel-open", stdout=out)
+    gtt = GttOrder.objects.get()
+    assert f"cancel of GTT {gtt} {CALL}: WORKING" in out.getvalue()
+    assert "1 GTTs entered with an order that no book has shown yet" in out.getvalue()
 
 
 # Lost answers

@@ -72,7 +72,8 @@ class Command(BaseCommand):
             )
         for cancel in cancels:
             told = cancel.closed_reason or cancel.waiting_reason
-            self.stdout.write(f"cancel of order {cancel.target} {cancel.symbol}: {cancel.state}{told and f', {told}'}")
+            what = f"GTT {cancel.gtt}" if cancel.gtt else f"order {cancel.target}"
+            self.stdout.write(f"cancel of {what} {cancel.symbol}: {cancel.state}{told and f', {told}'}")
         self.stdout.write(f"{len(cancels)} open orders, {sum(c.state == 'WORKING' for c in cancels)} cancels taken.")
         if doubtful := halting.in_doubt(scope, key):
             self.stdout.write(f"{doubtful} orders may be at the broker and cannot be cancelled yet: see the admin.")
