@@ -103,10 +103,10 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
         # The broker may not be there to be asked, and a person is asked in time all the same.
         whatever_happens.callback(ask_in_time, account, questions, proofs)
         gateway = BrokerFactory.get_broker(account.broker, account.name)
-        proving = [each for each in questions if each.kind == IntentKind.PLACE and now > proofs[each.pk]]
-        if proving:
-            _freshen(account, gateway, proving)
-        reading = read_book(account, gateway, proving=bool(proving))
+        late = [each for each in questions if now > proofs[each.pk]]
+        if late:
+            _freshen(account, gateway, late)
+        reading = read_book(account, gateway, proving=any(each.kind == IntentKind.PLACE for each in late))
         if reading is not None:
             _Round(
                 account=account,
@@ -279,10 +279,10 @@ class _Round:
             self._found_effect(attempt, order)
         elif order.broker_order_id not in self.reading.shown:
             return
-        elif intent.kind == IntentKind.CANCEL:
+        elif intent.kind == IntentKind.CANCEL and self.now <= intent.not_after:
+            # It is sent again at once, whatever the book is worth: its goal stays the same however often it is sent.
             if self.reading.record.started_at > attempt.quiet_at:
-                declare_absent(attempt, f"the book still shows {order} {status.lower()}", self.now)
-                settle_absent(intent, self.now)
+                self._declare_unchanged(attempt, f"the book still shows {order} {status.lower()}")
         elif self._has_waited(attempt):
             self._judge_unchanged(attempt, order)
 
@@ -299,15 +299,25 @@ class _Round:
         attempt.intent.refresh_from_db()
 
     def _judge_unchanged(self, attempt: OrderAttempt, order: BrokerOrder) -> None:
-        """A change that the book does not show after all that time."""
+        """A cancel or a change that the book does not show after all that time."""
         before = attempt.intent.target_before or {}
-        if before and order.filled_quantity != int(before["filled_quantity"]):
+        if self.reading.record.session_version <= attempt.session_version:
+            # An old session has been seen to show an old book.
+            if self.reading.record.started_at > self.proofs[attempt.pk] + visibility.scaled(visibility.PROVING):
+                ask_person(attempt, f"only a session from before it was sent shows {order} as it was", self.now)
+        elif attempt.intent.kind == IntentKind.CANCEL:
+            self._declare_unchanged(attempt, f"the book still shows {order} {order.status.lower()}")
+        elif before and order.filled_quantity != int(before["filled_quantity"]):
             cause = f"{order} was filled to {order.filled_quantity} meanwhile and is not changed; decide again"
+            self._declare_unchanged(attempt, cause)
         elif before and all(Decimal(getattr(order, name) or 0) == Decimal(before[name] or 0) for name in _CHANGEABLE):
-            cause = f"{order} still has its old values; give the change again if it is still wanted"
+            self._declare_unchanged(
+                attempt, f"{order} still has its old values; give the change again if it is still wanted"
+            )
         else:
             ask_person(attempt, f"{order} has neither its old values nor the new ones", self.now)
-            return
+
+    def _declare_unchanged(self, attempt: OrderAttempt, cause: str) -> None:
         declare_absent(attempt, cause, self.now)
         settle_absent(attempt.intent, self.now)
 
@@ -338,10 +348,10 @@ def _place(row: OrderIntent | BrokerOrder | Question) -> Place:
     return row.exchange, row.symbol, row.side
 
 
-def _freshen(account: BrokerAccount, gateway: BrokerGateway, proving: list[Question]) -> None:
-    """Log in anew once for what is to be proved absent; an old session has been seen to show an old book."""
+def _freshen(account: BrokerAccount, gateway: BrokerGateway, late: list[Question]) -> None:
+    """Log in anew once for what is to be proved absent or without effect; an old session has been seen to show an old book."""
     session = sessions.current(account, clock=gateway.clock)
-    newest = max(each.session_version for each in proving)
+    newest = max(each.session_version for each in late)
     if session is None or session.version > newest:
         return
     try:
@@ -349,4 +359,4 @@ def _freshen(account: BrokerAccount, gateway: BrokerGateway, proving: list[Quest
     except RateLimited:
         raise
     except BrokerError as error:
-        log.warning("no fresh login for %s, so that nothing is proved absent: %s", account, error)
+        log.warning("no fresh login for %s, so that nothing is proved: %s", account, error)

@@ -803,8 +803,24 @@ def test_a_lost_cancel_without_effect_is_sent_again(desk: Desk) -> None:
 def test_a_lost_cancel_is_not_sent_again_after_its_time(desk: Desk) -> None:
     cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
     look(desk, 125)
+    assert end_of(cancel)[0] == IntentState.UNKNOWN, "a book may show for a while what was before it"
+    look(desk, MUST_SHOW_SECONDS - 125 + 1)
     assert end_of(cancel)[0] == IntentState.NOT_PLACED
     assert "still shows 000001 open" in cancel.closed_reason
+    assert desk.adapter.reads.count("login") == 1
+
+
+@pytest.mark.parametrize(("kind", "changes"), [(IntentKind.CANCEL, {}), (IntentKind.MODIFY, {"limit_price": "101.50"})])
+def test_a_session_from_before_does_not_show_that_nothing_came_of_it(
+    desk: Desk, kind: IntentKind, changes: dict[str, str]
+) -> None:
+    intent = mutate(desk, kind, scripted_broker.drops, **changes)
+    desk.adapter.logins = [LoginFailed("The one-time password was refused.")] * 20
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    look(desk, 125)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    assert "a session from before it was sent" in Alert.objects.get(kind="needs_human").happened
 
 
 @pytest.mark.parametrize("kind", [IntentKind.CANCEL, IntentKind.MODIFY])
