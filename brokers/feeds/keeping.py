@@ -6,6 +6,7 @@ It never logs in. Without a session there is no feed, and another session means 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from datetime import date, datetime
 
@@ -23,6 +24,7 @@ from brokers.feed_interface import BrokerFeed
 from brokers.feeds import subscriptions
 from brokers.feeds.intake import Intake
 from brokers.feeds.life import FeedLife, State
+from brokers.feeds.pace import ReadPace
 from brokers.feeds.subscriptions import Key
 from brokers.feeds.ticks import TickStore
 from brokers.interfaces import Clock
@@ -38,10 +40,9 @@ CONNECT_SECONDS = 30.0
 #: Between the end of a feed and the next: doubled each time, from the first to the last.
 FIRST_PAUSE, LAST_PAUSE = 0.5, 3.0
 REFUSED_FIRST_PAUSE, REFUSED_LAST_PAUSE = 5.0, 60.0
-#: A feed that was up this long begins the pauses anew; one that is accepted and closed at once does not.
+#: A feed that was up this long begins the pauses anew; one that is accepted and closed at once does not. Likewise ticks
+#: that came for so long without a gap begin the waiting for a stall anew.
 STEADY_SECONDS = 30.0
-#: Order events within this time are one read of the book.
-READ_EVERY_SECONDS = 1.0
 #: What today's instruments do not have is looked for again this often.
 UNKNOWN_EVERY_SECONDS = 30.0
 REFUSED = "feed_refused"
@@ -81,7 +82,9 @@ class FeedKeeper:
         self._began = self._last_news = self._retry_at = 0.0
         self._came_before = self._failures = 0
         self._stall_seconds = STALL_SECONDS
-        self._read_waits, self._next_read = False, 0.0
+        #: When the newest tick came, and since when they have come without a gap.
+        self._last_tick = self._ticking_since = -math.inf
+        self._read_waits, self._pace = False, ReadPace(account, clock)
         self._words = "not started"
         #: Instruments that have ticked since the feed began, and when the newest tick came.
         self._heard: set[tuple[str, str]] = set()
@@ -97,6 +100,7 @@ class FeedKeeper:
         if not self._holds_lease():
             self._drop("another process keeps this account's feed")
             return
+        self._pace.look()
         session = sessions.current(self._account, clock=self._clock)
         now = self._clock.monotonic()
         if self._feed is not None and (why := self._why_not(session, now)):
@@ -116,11 +120,13 @@ class FeedKeeper:
         """
         now = self._clock.monotonic()
         self._read_waits |= self._intake.take_order()
-        if self._read_waits and now >= self._next_read and self._ask_for_read(self._account):
-            self._read_waits, self._next_read = False, now + READ_EVERY_SECONDS
+        if self._read_waits and self._pace.may_read(now) and self._ask_for_read(self._account):
+            self._read_waits = False
+            self._pace.note_read(now)
         news, newest = self._intake.take()
         if news:
-            self._last_news, self._stall_seconds = now, STALL_SECONDS
+            self._last_news = now
+            self._note_steadiness(now)
             self._last_at = news[-1].as_of
             self._heard.update((each.exchange, each.symbol) for each in newest)
             self._store.write(self._account, news, newest)
@@ -166,6 +172,14 @@ class FeedKeeper:
         silent = self._stall_seconds
         self._stall_seconds = min(2 * silent, LONGEST_STALL_SECONDS)
         return f"no tick came for {silent:.0f} s while the market is open"
+
+    def _note_steadiness(self, now: float) -> None:
+        """Forget that a silence was no stall once ticks come without one: an instrument that seldom trades has gaps."""
+        if now - self._last_tick >= STALL_SECONDS:
+            self._ticking_since = now
+        self._last_tick = now
+        if now - self._ticking_since >= STEADY_SECONDS:
+            self._stall_seconds = STALL_SECONDS
 
     def _should_tick(self) -> bool:
         """In the closing auction of the others nothing says which shares still trade."""

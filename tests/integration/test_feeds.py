@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings
 from django.core.management import call_command
 
-from brokers import reads
+from brokers import limits, reads
 from brokers.adapter_interface import SessionGrant
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
@@ -37,6 +38,8 @@ from tests.support.scripted_feed import FeedMaker, ScriptedFeed
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BROKER = "kotakneo"
+#: One that allows so many calls a day, and whose order book is four of them.
+LIMITED, BOOK_CALLS = "breeze", 4
 
 
 @dataclass
@@ -95,15 +98,17 @@ class Bench:
 
 
 @pytest.fixture
-def bench(redis_url: str) -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Bench]:
+    """Of :data:`BROKER`, unless a test names another."""
     forget = ticks.store.cache_clear
-    account, adapter = scripted_broker.install(BROKER)
+    broker = getattr(request, "param", BROKER)
+    account, adapter = scripted_broker.install(broker)
     adapter.check_feed = lambda instrument: None  # type: ignore[method-assign]
     market = configured_clock()
     assert isinstance(market, SimulatedClock)
     yield Bench(
         account=account,
-        gateway=BrokerFactory.get_broker(BROKER),
+        gateway=BrokerFactory.get_broker(broker),
         adapter=adapter,
         clock=HandClock(market),
         store=TickStore(redis_url),
@@ -315,6 +320,53 @@ def test_order_events_are_one_read_a_second_and_wait_for_the_queue(bench: Bench)
     assert len(bench.reads) == 3
 
 
+@pytest.mark.parametrize("bench", [LIMITED], indirect=True)
+@pytest.mark.parametrize(("hour", "minute", "most"), [(10, 0, 12), (8, 10, 3)])
+def test_a_feed_that_flaps_leaves_the_days_calls_to_the_schedule(
+    bench: Bench, hour: int, minute: int, most: int
+) -> None:
+    bench.clock.market.set(datetime(2026, 11, 23, hour, minute, tzinfo=IST))
+    keeper = bench.keeper()
+    keeper.look()
+    for _ in range(300):
+        bench.feed.up()
+        bench.feed.listener.on_order()
+        bench.feed.listener.on_state(FeedState.DOWN, "It was cut.")
+        bench.later(keeper, 2.0)
+    limit = spec_of(LIMITED).capabilities.calls_per_day
+    assert limit is not None
+    share = limits.read_share(limit) * 600 / timedelta(hours=6, minutes=15).total_seconds()
+    assert 1 <= len(bench.reads) <= most
+    assert BOOK_CALLS * len(bench.reads) <= share
+
+
+@pytest.mark.parametrize("bench", [LIMITED], indirect=True)
+def test_where_calls_are_limited_order_events_wait_the_longer_the_more_come(bench: Bench) -> None:
+    def reads_in(seconds: int) -> list[int]:
+        """The seconds after which the book was asked for, with an order event in each of them."""
+        found = []
+        for second in range(seconds):
+            before = len(bench.reads)
+            bench.feed.listener.on_order()
+            bench.later(keeper, 1.0)
+            found += [second] * (len(bench.reads) - before)
+        return found
+
+    keeper = bench.keeper()
+    keeper.look()
+    assert reads_in(160) == [0, 10, 30, 70, 150]
+    # The last of them is not forgotten. Then it is quiet, and another order comes.
+    for quiet in (80.0, 170.0):
+        bench.later(keeper, quiet)
+    assert reads_in(11) == [0, 10]
+    # As many times longer as polls wait, when the calls run short.
+    bench.later(keeper, 1000.0)
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.set(f"mcube:calls:{{{bench.account}}}:2026-11-23", 4500, ex=600)
+    keeper.look()
+    assert reads_in(101) == [0, 100]
+
+
 def test_after_a_cut_the_feed_is_whole_again_within_ten_seconds(bench: Bench) -> None:
     bench.gateway.subscribe_live_feed([SHARE])
     keeper = bench.keeper()
@@ -376,6 +428,26 @@ def test_a_feed_that_stalls_while_the_market_is_open_is_built_anew(bench: Bench)
     assert len(bench.maker.feeds) == 2
     bench.later(keeper, keeping.STALL_SECONDS)
     assert len(bench.maker.feeds) == 3
+
+
+def test_a_quiet_instrument_has_the_feed_built_anew_a_few_times_and_no_more(bench: Bench) -> None:
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    for _ in range(30):
+        for _ in range(4):
+            bench.feed.up()
+            bench.later(keeper, 15.0)
+        bench.tick(SHARE, "1400")
+        keeper.pump()
+    assert 2 <= len(bench.maker.feeds) <= 6
+    # Once it has ticked for a while without a gap, silence means something again.
+    for _ in range(10):
+        bench.tick(SHARE, "1400")
+        bench.later(keeper, 5.0)
+    built = len(bench.maker.feeds)
+    bench.later(keeper, keeping.STALL_SECONDS)
+    assert len(bench.maker.feeds) == built + 1
 
 
 @pytest.mark.parametrize(
