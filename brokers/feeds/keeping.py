@@ -77,6 +77,8 @@ class FeedKeeper:
         #: Those of them whose depth is carried as well.
         self._deep: set[Key] = set()
         self._day: date | None = None
+        #: Of the instruments that they were resolved by.
+        self._edition: int | None = None
         self._unknown: set[Key] = set()
         self._unknown_until = 0.0
         self._began = self._last_news = self._retry_at = 0.0
@@ -232,10 +234,12 @@ class FeedKeeper:
 
     def _follow_wishes(self, feed: BrokerFeed, now: float) -> None:
         wanted = subscriptions.wanted(self._account)
-        gone = [key for key in self._carried if key not in wanted]
+        outdated = self._outdated(now)
+        gone = [key for key in self._carried if key not in wanted or key in outdated]
         if gone:
             feed.unsubscribe([self._carried.pop(key) for key in gone])
             self._deep.difference_update(gone)
+            self._heard.difference_update(gone)
         new = self._resolved({key for key in wanted if key not in self._carried}, now)
         if new:
             self._carried |= new
@@ -247,6 +251,22 @@ class FeedKeeper:
             if some := [self._carried[key] for key in changed if (key in deep) is depth]:
                 feed.subscribe(some, depth=depth)
         self._deep = deep
+
+    def _outdated(self, now: float) -> set[Key]:
+        """Those carried that a new edition calls otherwise, or does not have: their tokens may be another's by now."""
+        edition = instruments.lookup().edition
+        if edition is None or edition == self._edition:
+            return set()
+        # What the edition before did not have may be in this one.
+        self._unknown_until = -math.inf
+        found = self._resolved(set(self._carried), now)
+        self._edition = edition
+        broker = self._account.broker
+        return {
+            key
+            for key, known in self._carried.items()
+            if key not in found or found[key].identifiers.get(broker) != known.identifiers.get(broker)
+        }
 
     def _resolved(self, keys: set[Key], now: float) -> dict[Key, Instrument]:
         """Today's instruments. Those that are none, e.g. expired ones, are passed over and looked for again later."""

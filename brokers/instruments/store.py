@@ -58,6 +58,12 @@ class InstrumentStore:
         book = self._current()
         return None if book is None else book.day
 
+    @property
+    def edition(self) -> int | None:
+        """Which edition is the current one; in another every instrument may have other identifiers."""
+        book = self._current()
+        return None if book is None else book.edition_id
+
     def find(self, broker: str, key: str) -> Instrument | None:
         """The instrument whose row in the master of ``broker`` had this ``key``, or None."""
         book = self._current()

@@ -212,6 +212,19 @@ def test_what_is_unsubscribed_ticks_no_more(feeds: Feeds, trader: Trader) -> Non
     assert len(listener.of(trader.share)) == silent_since
 
 
+def test_a_token_that_is_given_to_another_instrument_ticks_under_its_name(feeds: Feeds, trader: Trader) -> None:
+    other = replace(trader.share, symbol="OTHER", underlying="OTHER")
+    feed, listener = feeds.start(trader.share, trader.option, depth=True)
+    listener.until(lambda: bool(listener.of(trader.share)) and bool(listener.depths))
+    feed.unsubscribe([trader.share])
+    feed.subscribe([other], depth=True)
+    listener.until(lambda: bool(listener.of(other)))
+    listener.until(lambda: "OTHER" in {each.symbol for each in listener.depths})
+    silent_since, seen = len(listener.of(trader.share)), len(listener.of(other))
+    listener.until(lambda: len(listener.of(other)) >= seen + 2)
+    assert len(listener.of(trader.share)) == silent_since
+
+
 def test_an_unknown_instrument_is_refused_in_words(feeds: Feeds, trader: Trader) -> None:
     stranger = replace(trader.share, symbol="NOSUCH", identifiers={})
     with pytest.raises(BrokerError, match="NOSUCH"):

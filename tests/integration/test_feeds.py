@@ -12,7 +12,7 @@ import redis
 from django.conf import settings
 from django.core.management import call_command
 
-from brokers import limits, reads
+from brokers import instruments, limits, reads
 from brokers.adapter_interface import SessionGrant
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
@@ -527,6 +527,50 @@ def test_what_the_broker_does_not_have_is_passed_over(bench: Bench) -> None:
         bench.later(keeper, keeping.UNKNOWN_EVERY_SECONDS / 3)
         bench.tick(SHARE, "1400")
     assert bench.feed.carried == {SHARE, CALL}
+
+
+def test_an_edition_that_calls_an_instrument_otherwise_has_it_subscribed_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(tokens: dict[str, str]) -> None:
+        listed = {SHARE: (Exchange.NSE, 1), CALL: (Exchange.NFO, 65)}
+        rows = [
+            scripted_broker.master_row(BROKER, listed[symbol][0], symbol, token, lot=listed[symbol][1])
+            for symbol, token in tokens.items()
+        ]
+        monkeypatch.setattr(bench.adapter, "read_master", lambda: iter(rows))
+        instruments.refresh(bench.account, adapter=bench.adapter, clock=bench.clock)
+
+    def asked() -> list[tuple[bool, str, str]]:
+        found = [(new, each.symbol, each.identifiers[BROKER]["token"]) for new, each in bench.feed.asked]
+        bench.feed.asked.clear()
+        return found
+
+    bench.gateway.subscribe_live_feed([SHARE, CALL], depth=True)
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    assert sorted(asked()) == [(True, CALL, "51001"), (True, SHARE, "2885")]
+    # The option has the token that the share had.
+    publish({SHARE: "3000", CALL: "2885"})
+    keeper.look()
+    told = asked()
+    assert sorted(told[:2]) == [(False, CALL, "51001"), (False, SHARE, "2885")]
+    assert sorted(told[2:]) == [(True, CALL, "2885"), (True, SHARE, "3000")]
+    assert bench.feed.deep == {SHARE, CALL}
+    publish({SHARE: "3001", CALL: "2885"})
+    keeper.look()
+    assert asked() == [(False, SHARE, "3000"), (True, SHARE, "3001")]
+    publish({CALL: "2885"})
+    keeper.look()
+    assert asked() == [(False, SHARE, "3001")]
+    assert (bench.life().instruments, bench.life().unknown) == (1, 1)
+    # It is not waited for until unknown ones are looked for again.
+    publish({SHARE: "3001", CALL: "2885"})
+    keeper.look()
+    assert asked() == [(True, SHARE, "3001")]
+    keeper.look()
+    assert asked() == []
 
 
 def test_without_redis_a_quote_costs_a_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,8 @@ class ScriptedFeed(BrokerFeed):
         self.carried: set[str] = set()
         #: Those whose depth is wanted.
         self.deep: set[str] = set()
+        #: Each call, in order: whether it subscribed, and to what.
+        self.asked: list[tuple[bool, Instrument]] = []
         self.stopped = False
         self.listener: FeedListener
 
@@ -29,11 +31,13 @@ class ScriptedFeed(BrokerFeed):
         self.listener = listener
 
     def subscribe(self, instruments: Sequence[Instrument], *, depth: bool = False) -> None:
+        self.asked += [(True, each) for each in instruments]
         symbols = {each.symbol for each in instruments}
         self.carried |= symbols
         self.deep = self.deep | symbols if depth else self.deep - symbols
 
     def unsubscribe(self, instruments: Sequence[Instrument]) -> None:
+        self.asked += [(False, each) for each in instruments]
         self.carried -= {each.symbol for each in instruments}
         self.deep -= {each.symbol for each in instruments}
 

@@ -100,8 +100,9 @@ class BreezeFeed(BrokerFeed):
                 wanted = dict(self._wanted)
             gone = [token for token in self._sent if token not in wanted]
             new = [token for token in wanted if token not in self._sent]
-            # Before they are sent, since ticks may come before the next line is run.
-            self._sent |= {token: wanted[token] for token in new}
+            # Before they are sent, since ticks may come before the next line is run. Those sent already may be wanted for
+            # another instrument by now.
+            self._sent |= wanted
             for event, tokens in (("leave", gone), ("join", new)):
                 for start in range(0, len(tokens), TOKENS_A_MESSAGE):
                     rates.emit(event, tokens[start : start + TOKENS_A_MESSAGE])
