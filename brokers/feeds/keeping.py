@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 
 import redis
+from django.db import DatabaseError
 from redis.exceptions import LockError
 
 from brokers import instruments, sessions
@@ -98,22 +99,17 @@ class FeedKeeper:
         """Hold session, wishes and feed against one another, and mend what differs. About once a second.
 
         :raises redis.RedisError: Redis does not answer; nothing was changed.
+        :raises DatabaseError: the database does not answer; the feed goes on, and shows that it does.
         """
         if not self._holds_lease():
             self._drop("another process keeps this account's feed")
             return
-        self._pace.look()
-        session = sessions.current(self._account, clock=self._clock)
-        now = self._clock.monotonic()
-        if self._feed is not None and (why := self._why_not(session, now)):
-            self._drop(why)
-        if self._feed is None and session is not None and now >= self._retry_at:
-            self._build(session, now)
-        if self._feed is not None:
-            self._follow_wishes(self._feed, now)
-        elif session is None:
-            self._words = "the account has no session"
-        self._tell(now)
+        try:
+            self._mend()
+        except DatabaseError:
+            self._tell(should_tick=False)
+            raise
+        self._tell(should_tick=self._should_tick())
 
     def pump(self) -> None:
         """Write what came, and have the book read after order events. Many times a second.
@@ -153,6 +149,19 @@ class FeedKeeper:
         if not self._has_lease:
             self._has_lease = bool(self._lease.acquire(blocking=False))
         return self._has_lease
+
+    def _mend(self) -> None:
+        self._pace.look()
+        session = sessions.current(self._account, clock=self._clock)
+        now = self._clock.monotonic()
+        if self._feed is not None and (why := self._why_not(session, now)):
+            self._drop(why)
+        if self._feed is None and session is not None and now >= self._retry_at:
+            self._build(session, now)
+        if self._feed is not None:
+            self._follow_wishes(self._feed, now)
+        elif session is None:
+            self._words = "the account has no session"
 
     def _why_not(self, session: sessions.Session | None, now: float) -> str:
         """Why the feed that there is must go; empty when it may stay. Says when the next may come."""
@@ -286,8 +295,11 @@ class FeedKeeper:
                 self._unknown.add((exchange, symbol))
         return found
 
-    def _tell(self, now: float) -> None:
-        at, is_up = self._clock.now(), self._feed is not None and self._intake.is_up
+    def _tell(self, *, should_tick: bool) -> None:
+        now = self._clock.monotonic()
+        # One that ended is still there while the database does not say what may follow it.
+        ending = self._intake.ending if self._feed is not None else ""
+        at, is_up = self._clock.now(), self._feed is not None and self._intake.is_up and not ending
         state = State.UP if is_up else State.DOWN
         if self._life is None or self._life.state is not state:
             self._since = at
@@ -296,7 +308,7 @@ class FeedKeeper:
         self._told_at = now
         self._life = FeedLife(
             state=state,
-            words="" if is_up else self._words,
+            words="" if is_up else ending or self._words,
             since=self._since,
             instruments=len(self._carried),
             heard=len(self._heard & self._carried.keys()),
@@ -306,7 +318,7 @@ class FeedKeeper:
             per_second=round((ticks - before) / seconds, 1) if seconds > 0 else 0.0,
             dropped=self._intake.dropped,
             last_at=self._last_at,
-            silent_seconds=round(now - max(self._last_news, self._began), 1) if is_up and self._should_tick() else 0.0,
+            silent_seconds=round(now - max(self._last_news, self._began), 1) if is_up and should_tick else 0.0,
             at=at,
         )
         self._store.tell(self._account, self._life)

@@ -11,8 +11,9 @@ import pytest
 import redis
 from django.conf import settings
 from django.core.management import call_command
+from django.db import OperationalError
 
-from brokers import instruments, limits, reads
+from brokers import instruments, limits, reads, sessions
 from brokers.adapter_interface import SessionGrant
 from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import spec_of
@@ -610,6 +611,29 @@ def test_signs_of_life_tell_how_the_feed_stands(bench: Bench) -> None:
     SessionState.objects.filter(account=bench.account).update(expires_at=datetime(2026, 11, 22, 15, 0, tzinfo=IST))
     keeper.look()
     assert bench.life().silent_seconds == 0
+
+
+def test_without_the_database_the_feed_shows_that_it_goes_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OperationalError("timeout expired")
+
+    bench.gateway.subscribe_live_feed([SHARE])
+    keeper = bench.keeper()
+    keeper.look()
+    bench.feed.up()
+    before = bench.life()
+    monkeypatch.setattr(sessions, "current", unreachable)
+    bench.tick(SHARE, "1400.05")
+    with pytest.raises(OperationalError):
+        keeper.look()
+    keeper.pump()
+    assert bench.life().at > before.at
+    assert (bench.life().is_up, bench.life().instruments) == (True, 1)
+    assert len(bench.store.read(bench.account, Exchange.NSE, SHARE)) == 1
+    bench.feed.listener.on_state(FeedState.DOWN, "It was cut.")
+    with pytest.raises(OperationalError):
+        keeper.look()
+    assert (bench.life().is_up, bench.life().words) == (False, "It was cut.")
 
 
 def test_the_doctor_and_the_status_tell_of_the_feed(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
