@@ -106,10 +106,12 @@ class GatewayReads(BrokerInterface):
 
     # Prices
 
-    def get_quote(self, symbol: str, exchange: str | None = None) -> Quote:
-        """A tick of the account's live feed that is fresh; a call only without one."""
+    def get_quote(self, symbol: str, exchange: str | None = None, *, not_before: datetime | None = None) -> Quote:
+        """A tick of the account's live feed that is fresh, and no older than ``not_before``; a call only without one."""
         instrument = self.resolve(symbol, exchange)
-        tick = ticks.store().fresh(self.account, instrument.exchange, instrument.symbol, now=self.clock.now())
+        tick = ticks.store().fresh(
+            self.account, instrument.exchange, instrument.symbol, now=self.clock.now(), not_before=not_before
+        )
         return tick or self.quote(instrument)
 
     def quote(self, instrument: Instrument, *, urgent: bool = False) -> Quote:
@@ -122,11 +124,13 @@ class GatewayReads(BrokerInterface):
             return []
         return self.read(lambda adapter: adapter.fetch_quotes(wanted), total_seconds=LONG_READ_SECONDS)
 
-    def get_depth(self, symbol: str, exchange: str | None = None) -> Depth:
-        """That of the account's live feed if it is fresh; a call only without one."""
+    def get_depth(self, symbol: str, exchange: str | None = None, *, not_before: datetime | None = None) -> Depth:
+        """That of the account's live feed if it is fresh, and no older than ``not_before``; a call only without one."""
         self._require(Operation.DEPTH)
         instrument = self.resolve(symbol, exchange)
-        fed = ticks.store().fresh_depth(self.account, instrument.exchange, instrument.symbol, now=self.clock.now())
+        fed = ticks.store().fresh_depth(
+            self.account, instrument.exchange, instrument.symbol, now=self.clock.now(), not_before=not_before
+        )
         return fed or self.read(lambda adapter: adapter.fetch_depth(instrument))
 
     def get_year_range(self, symbol: str, exchange: str | None = None) -> YearRange:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, get_type_hints
 
 from django.conf import settings
@@ -32,6 +33,8 @@ T = TypeVar("T")
 SKEW = timedelta(seconds=1)
 #: Arguments that mean the same in any case.
 _NAMES = frozenset({"symbol", "underlying", "exchange"})
+#: What a live feed may answer instead of the broker, with something older than the question.
+_FED = frozenset({"get_quote", "get_depth"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,8 +98,9 @@ def read(broker: BrokerGateway, method: str, *, not_before: datetime, **argument
         is_young = not_before <= landed.as_of <= now + SKEW
         return is_young and landed.version == account_versions.of(account_id, trading_day(now))
 
+    age = {"not_before": not_before} if method in _FED else {}
     landed = _flights().fetch(
-        _key(broker, method, arguments), ask=lambda: _ask(broker, method, arguments)[1], serves=serves
+        _key(broker, method, arguments), ask=lambda: _ask(broker, method, arguments, age)[1], serves=serves
     )
     return Reading(value=codec.load(kind, landed.text), as_of=landed.as_of)
 
@@ -126,10 +130,12 @@ def kind_of(method: str) -> Any:
     return get_type_hints(getattr(BrokerInterface, method))["return"]
 
 
-def _ask(broker: BrokerGateway, method: str, arguments: Mapping[str, Any]) -> tuple[Any, Landed]:
+def _ask(
+    broker: BrokerGateway, method: str, arguments: Mapping[str, Any], age: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Any, Landed]:
     # Before the call: what settles meanwhile may be missing in its answer.
     version = account_versions.of(broker.account.pk, trading_day(broker.clock.now()))
-    value = getattr(broker, method)(**arguments)
+    value = getattr(broker, method)(**arguments, **age)
     as_of = getattr(value, "as_of", None) or broker.clock.now()
     return value, Landed(text=codec.dump(kind_of(method), value), as_of=as_of, version=version)
 

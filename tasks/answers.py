@@ -101,11 +101,12 @@ class AnsweredTask(ReadTask):
         return Answer(as_of=kept.as_of, _value=codec.load(shared_reads.kind_of(self._method), kept.value or ""))
 
     def on_failure(self, exc: Any, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
-        """After the last try: keep why there is no answer."""
+        """After the last try: keep why there is no answer, unless a later question has one by now."""
         if not isinstance(exc, codec.SHARED_ERRORS):
             exc = BrokerUnavailable(f"{self.name} broke ({type(exc).__name__}); the worker's log says where.")
         try:
-            _keep(self._key_of(kwargs), _Kept(as_of=configured_clock().now(), failure=codec.dump_error(exc)))
+            failed = _Kept(as_of=configured_clock().now(), failure=codec.dump_error(exc))
+            _keep_failure(self._key_of(kwargs), failed, kwargs.get("asked_at"))
         except (redis.RedisError, TypeError, AccountNotFound) as error:
             log.warning("a failure of %s is not kept for who asked (%s)", self.name, type(error).__name__)
 
@@ -126,6 +127,27 @@ class AnsweredTask(ReadTask):
 
 def _keep(key: str, kept: _Kept) -> None:
     _redis().set(key, codec.dump(_Kept, kept), ex=KEPT)
+
+
+def _keep_failure(key: str, failed: _Kept, asked_at: str | None) -> None:
+    """Keep it, unless what is kept was answered since the question."""
+
+    def unless_answered(turn: Any) -> None:
+        text = turn.get(key)
+        turn.multi()
+        if not asked_at or text is None or not _answers(text, datetime.fromisoformat(asked_at), failed.as_of):
+            turn.set(key, codec.dump(_Kept, failed), ex=KEPT)
+
+    _redis().transaction(unless_answered, key)
+
+
+def _answers(text: str, asked_at: datetime, now: datetime) -> bool:
+    try:
+        kept: _Kept = codec.load(_Kept, text)
+    except ValueError:
+        return False  # another version's
+    # One further in the future is of a clock that was set back.
+    return kept.failure is None and asked_at <= kept.as_of <= now + shared_reads.SKEW
 
 
 @cache

@@ -139,13 +139,32 @@ class TickStore:
 
     # For everybody
 
-    def fresh(self, account: BrokerAccount, exchange: Exchange, symbol: str, *, now: datetime) -> Quote | None:
-        """The newest tick if it is fresh; None as well when Redis does not answer, which costs no time again and again."""
-        return self._fresh(Quote, account, exchange, symbol, now)
+    def fresh(
+        self,
+        account: BrokerAccount,
+        exchange: Exchange,
+        symbol: str,
+        *,
+        now: datetime,
+        not_before: datetime | None = None,
+    ) -> Quote | None:
+        """The newest tick if it is fresh, and came at ``not_before`` or later where one is given.
 
-    def fresh_depth(self, account: BrokerAccount, exchange: Exchange, symbol: str, *, now: datetime) -> Depth | None:
+        None as well when Redis does not answer, which costs no time again and again.
+        """
+        return self._fresh(Quote, account, exchange, symbol, now, not_before)
+
+    def fresh_depth(
+        self,
+        account: BrokerAccount,
+        exchange: Exchange,
+        symbol: str,
+        *,
+        now: datetime,
+        not_before: datetime | None = None,
+    ) -> Depth | None:
         """The newest depth, as :meth:`fresh`."""
-        return self._fresh(Depth, account, exchange, symbol, now)
+        return self._fresh(Depth, account, exchange, symbol, now, not_before)
 
     def read(
         self, account: BrokerAccount, exchange: Exchange, symbol: str, *, after: str = "0", count: int = 1000
@@ -180,7 +199,15 @@ class TickStore:
 
     # Inside
 
-    def _fresh(self, kind: type[N], account: BrokerAccount, exchange: Exchange, symbol: str, now: datetime) -> N | None:
+    def _fresh(
+        self,
+        kind: type[N],
+        account: BrokerAccount,
+        exchange: Exchange,
+        symbol: str,
+        now: datetime,
+        not_before: datetime | None,
+    ) -> N | None:
         if time.monotonic() < self._silent_until:
             return None
         try:
@@ -189,7 +216,9 @@ class TickStore:
             self._silent_until = time.monotonic() + PAUSE_SECONDS
             return None
         found = _loaded(kind, text)
-        return found if found and -SKEW <= now - found.as_of < FRESH else None
+        if not found or not -SKEW <= now - found.as_of < FRESH:
+            return None
+        return found if not_before is None or found.as_of >= not_before else None
 
     def _read(
         self, kind: type[N], account: BrokerAccount, exchange: Exchange, symbol: str, after: str, count: int

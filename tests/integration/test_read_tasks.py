@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -110,6 +110,28 @@ def test_a_failure_replaces_an_older_answer_and_a_new_answer_replaces_it(adapter
     adapter.margin = Decimal(5)
     run(accounts.get_margin, max_age_seconds=-3600)
     assert newest(accounts.get_margin, broker=BROKER).value.available == 5
+
+
+def test_a_failure_of_an_earlier_question_leaves_a_newer_answer(adapter: ScriptedAdapter) -> None:
+    clock: Any = configured_clock()
+
+    def fail(asked_at: datetime) -> None:
+        question = {"broker": BROKER, "asked_at": asked_at.isoformat()}
+        accounts.get_margin.on_failure(BrokerUnavailable("The broker is down."), "a-task", (), question, None)
+
+    earlier = clock.now()
+    clock.set(OPEN_MARKET + timedelta(seconds=21))
+    run(accounts.get_margin)
+    clock.set(OPEN_MARKET + timedelta(seconds=25))
+    fail(earlier)
+    assert newest(accounts.get_margin, broker=BROKER).value.available == adapter.margin
+    fail(clock.now())
+    assert newest(accounts.get_margin, broker=BROKER).failure is not None
+    # Nor is a failure of before taken for an answer, or an answer of a clock that was set back.
+    run(accounts.get_margin)
+    clock.set(OPEN_MARKET - timedelta(minutes=5))
+    fail(clock.now())
+    assert newest(accounts.get_margin, broker=BROKER).failure is not None
 
 
 def test_a_bug_is_told_as_a_failure_too(adapter: ScriptedAdapter, monkeypatch: pytest.MonkeyPatch) -> None:

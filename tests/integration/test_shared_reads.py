@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,9 @@ from brokers.clock import IST, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import BrokerUnavailable, OrderDenied
+from brokers.domain.market import Depth, Quote
 from brokers.factory import BrokerFactory
+from brokers.feeds.ticks import TickStore
 from brokers.gateway import BrokerGateway
 from brokers.ledger import book
 from brokers.models import BrokerAccount, BrokerOrder
@@ -195,6 +199,38 @@ def test_without_redis_nothing_is_read(
     with pytest.raises(BrokerUnavailable, match="Redis does not answer"):
         get_margin_cached(gateway)
     assert margins(adapter) == 0
+
+
+@pytest.fixture
+def fed(gateway: BrokerGateway, redis_url: str) -> Iterator[Callable[[float], None]]:
+    """Ticks and depths of the account's feed, so many seconds old; their price is none of the adapter's."""
+    store = TickStore(redis_url)
+
+    def write(age: float) -> None:
+        as_of = gateway.clock.now() - timedelta(seconds=age)
+        tick = Quote(symbol=SHARE, exchange="NSE", last_price=Decimal(7), as_of=as_of)
+        depth = Depth(symbol=SHARE, exchange="NSE", bids=(), asks=(), as_of=as_of)
+        store.write(gateway.account, [tick, depth], [tick, depth])
+
+    yield write
+    with redis.Redis.from_url(redis_url) as client:
+        client.delete(*client.scan_iter("mcube:ticks:*"), *client.scan_iter("mcube:depth:*"))
+
+
+def test_a_tick_older_than_the_caller_accepts_is_not_served(
+    gateway: BrokerGateway, adapter: ScriptedAdapter, fed: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Depth(symbol=SHARE, exchange="NSE", bids=(), asks=(), as_of=OPEN_MARKET)
+    monkeypatch.setattr(adapter, "fetch_depth", lambda instrument: asked, raising=False)
+    fed(-0.9)
+    assert get_quote_cached(gateway, SHARE, timeout=5).last_price == 7
+    at(OPEN_MARKET + timedelta(minutes=1))
+    fed(1.5)
+    assert get_quote_cached(gateway, SHARE, timeout=1).last_price == adapter.price
+    not_before = gateway.clock.now() - timedelta(seconds=1)
+    assert shared_reads.read(gateway, "get_depth", not_before=not_before, symbol=SHARE).value == asked
+    fed(-0.9)
+    assert shared_reads.read(gateway, "get_depth", not_before=not_before, symbol=SHARE).value != asked
 
 
 STEPS = st.lists(
