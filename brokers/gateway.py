@@ -32,6 +32,7 @@ from brokers.domain.instruments import Instrument
 from brokers.domain.orders import CancelRequest, OrderAck, OrderChange, OrderRequest
 from brokers.gtt.calls import GatewayGtts
 from brokers.interfaces import Clock
+from brokers.limits import Urgency
 from brokers.models import BrokerAccount, OrderIntent
 from brokers.reads import GatewayReads
 from brokers.session_marks import Marks, marks_of
@@ -125,7 +126,11 @@ class BrokerGateway(GatewayReads, GatewayGtts):
     # Reads
 
     def read(
-        self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = READ_SECONDS
+        self,
+        operation: Callable[[BrokerAdapter], T],
+        *,
+        urgency: Urgency = Urgency.POLL,
+        total_seconds: float = READ_SECONDS,
     ) -> T:
         """Make one read within session and budget, which counts every request; log in first if nobody has.
 
@@ -137,7 +142,7 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         for last_try in (False, True):
             self._use(session)
             try:
-                return self._make(operation, urgent=urgent, total_seconds=total_seconds)
+                return self._make(operation, urgency=urgency, total_seconds=total_seconds)
             except SessionExpired:
                 sessions.report_expired(self.account, session.version, clock=self.clock)
                 if last_try:
@@ -147,13 +152,13 @@ class BrokerGateway(GatewayReads, GatewayGtts):
 
     def read_public(self, operation: Callable[[BrokerAdapter], T], *, total_seconds: float) -> T:
         """Make one read that needs no session, within budget; as :meth:`read`."""
-        return self._make(operation, urgent=False, total_seconds=total_seconds)
+        return self._make(operation, urgency=Urgency.POLL, total_seconds=total_seconds)
 
     def check_feed(self, instrument: Instrument) -> None:
         self._adapter.check_feed(instrument)
 
     def require_room(self, calls: int) -> None:
-        """See that so many urgent reads can be made one after another.
+        """See that so many reads for a question can be made one after another.
 
         :raises RateLimited: the account's calls are used up for now.
         """
@@ -169,7 +174,7 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         """
         session = self._session()
         self._use(session)
-        self._take_budget(urgent=True)
+        self._take_budget(urgency=Urgency.ORDER)
         return session.version
 
     @contextmanager
@@ -324,15 +329,15 @@ class BrokerGateway(GatewayReads, GatewayGtts):
                 self._adapter.use_session(session.grant)
                 self._session_version = session.version
 
-    def _make(self, operation: Callable[[BrokerAdapter], T], *, urgent: bool, total_seconds: float) -> T:
-        self._take_budget(urgent=urgent)
-        further = self._count_further(urgent=urgent, total_seconds=total_seconds)
+    def _make(self, operation: Callable[[BrokerAdapter], T], *, urgency: Urgency, total_seconds: float) -> T:
+        self._take_budget(urgency=urgency)
+        further = self._count_further(urgency=urgency, total_seconds=total_seconds)
         with self._adapter.context.wire.call(total_seconds=total_seconds, before_first_byte=further) as trace:
             value = operation(self._adapter)
         trace.raise_interruption()
         return value
 
-    def _count_further(self, *, urgent: bool, total_seconds: float) -> Callable[[], None]:
+    def _count_further(self, *, urgency: Urgency, total_seconds: float) -> Callable[[], None]:
         """What counts the second and every later request of one read, e.g. one for each exchange's book.
 
         A short read does not wait here, since its deadline runs; a long one goes at the pace that the limits allow.
@@ -343,16 +348,16 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         def before_first_byte() -> None:
             if next(requests):
                 self._patiently(
-                    lambda: self._acquire(urgent=urgent), seconds=min(patience, ends - self.clock.monotonic())
+                    lambda: self._acquire(urgency=urgency), seconds=min(patience, ends - self.clock.monotonic())
                 )
 
         return before_first_byte
 
-    def _acquire(self, *, urgent: bool) -> None:
-        self._limiter.count(self.account, self.clock.now(), urgent=urgent)
+    def _acquire(self, *, urgency: Urgency) -> None:
+        self._limiter.count(self.account, self.clock.now(), urgency=urgency)
 
-    def _take_budget(self, *, urgent: bool) -> None:
-        self._patiently(lambda: self._acquire(urgent=urgent), seconds=_patience.get())
+    def _take_budget(self, *, urgency: Urgency) -> None:
+        self._patiently(lambda: self._acquire(urgency=urgency), seconds=_patience.get())
 
     def _patiently(self, ask: Callable[[], None], *, seconds: float) -> None:
         """Ask again while the calls are used up, for so long."""

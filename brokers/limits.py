@@ -1,9 +1,9 @@
 """The call budget of a broker account, shared by every process through Redis.
 
 One script counts all windows at once, by the server's clock: a call is granted in every window or in
-none. Reads may use a part of each window only; the rest is kept for calls that cannot wait. When the server
-loses its counts, every process brings back what it remembers of its own with its next call; those of the day are
-noted elsewhere as well, and given back from there.
+none. Polls may use a part of each window only, and of the day both they and questions leave a part to orders. When
+the server loses its counts, every process brings back what it remembers of its own with its next call, as it does with
+what could not wait while the server was away; those of the day are noted elsewhere as well, and given back from there.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import logging
 import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from enum import IntEnum
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,9 +33,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("brokers.limits")
 
-#: Part of a window and of the day that only urgent calls may use.
-WINDOW_RESERVE = 0.25
-DAY_RESERVE = 0.10
+
+class Urgency(IntEnum):
+    """What a call is for; what can wait leaves a part of the budget to what cannot."""
+
+    POLL = 0
+    #: Finds out what became of an order. It may take a whole window, and must leave orders something of the day.
+    QUESTION = 1
+    #: Sends an order, or is needed for one.
+    ORDER = 2
+
+
+#: Parts of a window, and of the day, that are kept for what is more urgent.
+WINDOW_RESERVE = {Urgency.POLL: 0.25, Urgency.QUESTION: 0.0, Urgency.ORDER: 0.0}
+DAY_RESERVE = {Urgency.POLL: 0.10, Urgency.QUESTION: 0.05, Urgency.ORDER: 0.0}
 #: Each window is counted this much longer, since a call reaches the broker a moment after its grant.
 SLACK_MS = 200
 #: What a caller is told to wait when the day's budget is spent; it is not the limiter's to know the day's end.
@@ -116,6 +129,18 @@ return {count, tonumber(birth)}
 """
 
 
+# KEYS: the first three. ARGV: the birth that the caller knows, the caller's name, the moments of calls that were not counted
+# when they were made. Returns whether they are counted now.
+_COUNT_LATE = """
+if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
+redis.call('INCRBY', KEYS[2], #ARGV - 2)
+redis.call('EXPIRE', KEYS[2], 172800)
+for i = 3, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[2] .. ':late:' .. i) end
+redis.call('EXPIRE', KEYS[1], 172800)
+return 1
+"""
+
+
 class DayCount(NamedTuple):
     """The calls of an account and day, and when the counts were born that say so, in the server's milliseconds."""
 
@@ -133,6 +158,8 @@ class _Memory:
     of_day: int = 0
     #: Milliseconds by the server's clock. No broker grants more in its longest window.
     recent: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
+    #: Of these, what was made while the server could not be asked, in this machine's milliseconds.
+    uncounted: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
 
     def note(self, moment: int, day: str, longest_ms: int) -> None:
         """What is older than the longest window is forgotten, since no window would count it; never the newest."""
@@ -166,11 +193,12 @@ class CallLimiter:
         self._grant = self._redis.register_script(_SCRIPT)
         self._bring_back = self._redis.register_script(_BRING_BACK)
         self._give_back = self._redis.register_script(_GIVE_BACK)
+        self._late = self._redis.register_script(_COUNT_LATE)
 
-    def count(self, account: BrokerAccount, now: datetime, *, urgent: bool) -> None:
+    def count(self, account: BrokerAccount, now: datetime, *, urgency: Urgency) -> None:
         """Count one call of an account at its broker, within the limits that the broker states.
 
-        Without Redis an ``urgent`` one is let through: an order's own limits are in the ledger's database.
+        Without Redis all but polls are let through: an order's own limits are in the ledger's database.
 
         :raises RateLimited, BrokerUnavailable: as :meth:`acquire` says.
         """
@@ -181,15 +209,26 @@ class CallLimiter:
                 windows=capabilities.call_limits,
                 per_day=capabilities.calls_per_day,
                 day=trading_day(now).isoformat(),
-                urgent=urgent,
+                urgency=urgency,
             )
         except BrokerUnavailable:
-            if not urgent:
+            if urgency is Urgency.POLL:
                 raise
-            log.warning("call not counted, since Redis does not answer", extra={"account": str(account)})
+            log.warning("call not counted yet, since Redis does not answer", extra={"account": str(account)})
+            longest_seconds = max((seconds for _, seconds in capabilities.call_limits), default=0)
+            self.note_uncounted(str(account), trading_day(now).isoformat(), longest_seconds * 1000 + SLACK_MS)
+
+    def note_uncounted(self, key: str, day: str, longest_ms: int) -> None:
+        """Remember a call that is made while Redis is away, to be counted when it is back."""
+        # What the server's clock says is not known; it is this machine's, or kept like it.
+        moment = time.time_ns() // 1_000_000
+        memory = _memories.setdefault(key, _Memory())
+        with _memory_lock:
+            memory.note(moment, day, longest_ms)
+            memory.uncounted.append(moment)
 
     def require_room(self, account: BrokerAccount, *, calls: int) -> None:
-        """Look whether so many urgent calls fit into every window now; counts none of them.
+        """Look whether so many calls for a question fit into every window now; counts none of them.
 
         :raises RateLimited: they do not. Begun all the same, they would be given up half-way and be lost.
         :raises BrokerUnavailable: Redis cannot be asked.
@@ -215,19 +254,18 @@ class CallLimiter:
         windows: Sequence[tuple[int, int]],
         per_day: int | None,
         day: str,
-        urgent: bool = False,
+        urgency: Urgency = Urgency.POLL,
     ) -> None:
         """Count one call of ``key``, or refuse it and count nothing.
 
-        ``windows`` are (calls, seconds); ``day`` names the market's day, e.g. ``2026-11-22``. An
-        ``urgent`` call may use the reserve.
+        ``windows`` are (calls, seconds); ``day`` names the market's day, e.g. ``2026-11-22``.
 
         :raises RateLimited: a window is full or the day is spent; says how long to wait.
         :raises BrokerUnavailable: Redis cannot be asked; without a count no call is made.
         """
-        budget = [-1 if per_day is None else _share(per_day, DAY_RESERVE, urgent)]
+        budget = [-1 if per_day is None else _share(per_day, DAY_RESERVE[urgency])]
         for calls, seconds in windows:
-            budget += [_share(calls - calls // HEADROOM_PART, WINDOW_RESERVE, urgent), seconds * 1000 + SLACK_MS]
+            budget += [_share(calls - calls // HEADROOM_PART, WINDOW_RESERVE[urgency]), seconds * 1000 + SLACK_MS]
         try:
             code, value = self._ask(key, day, budget)
         except redis.RedisError as error:
@@ -235,7 +273,7 @@ class CallLimiter:
         if code == _DAY_SPENT:
             raise RateLimited(
                 f"The {budget[0]} calls that {key} may make on {day} are spent; "
-                + ("no more is possible today." if urgent else "the rest is kept for orders."),
+                + ("no more is possible today." if urgency is Urgency.ORDER else "the rest is kept for orders."),
                 retry_after=DAY_SPENT_WAIT,
             )
         if code != _GRANTED:
@@ -248,6 +286,7 @@ class CallLimiter:
         """Code and value of the script, once the counts know what this process was granted before."""
         keys = _keys(key, day)
         memory = _memories.setdefault(key, _Memory())
+        self._count_late(keys, memory)
         code, value = self._grant(keys=keys[:3], args=[memory.birth, *budget])
         if code == _COUNTS_WERE_LOST:
             with _memory_lock:
@@ -260,11 +299,20 @@ class CallLimiter:
                     args = [os.getpid(), of_day, forgotten, value, *memory.recent]
                     self._bring_back(keys=keys, args=args)
                     memory.birth = value
+                    memory.uncounted.clear()
             code, value = self._grant(keys=keys[:3], args=[memory.birth, *budget])
         if code == _GRANTED:
             with _memory_lock:
                 memory.note(value, day, max(budget[2::2], default=0))
         return code, value
+
+    def _count_late(self, keys: list[str], memory: _Memory) -> None:
+        """Count what was made while Redis was away; if its counts are new, everything is brought back instead."""
+        if not memory.uncounted:
+            return
+        with _memory_lock:
+            if self._late(keys=keys[:3], args=[memory.birth, os.getpid(), *memory.uncounted]):
+                memory.uncounted.clear()
 
     def spent(self, accounts: Iterable[BrokerAccount], day: date) -> list[int]:
         """How many calls each account has made on an IST day, in their order.
@@ -301,19 +349,19 @@ def limiter_of(redis_url: str) -> CallLimiter:
     return CallLimiter(redis_url)
 
 
-def count_urgent(account: BrokerAccount, now: datetime, *, calls: int) -> None:
+def count_for_order(account: BrokerAccount, now: datetime, *, calls: int) -> None:
     """Count calls of an account that cannot wait for reads, one after another.
 
     :raises RateLimited: there is no room for all of them; those before it stay counted.
     """
     limiter = limiter_of(settings.REDIS_URL)
     for _ in range(calls):
-        limiter.count(account, now, urgent=True)
+        limiter.count(account, now, urgency=Urgency.ORDER)
 
 
 def read_share(calls_per_day: int) -> int:
     """The part of a day's budget that reads may spend."""
-    return _share(calls_per_day, DAY_RESERVE, urgent=False)
+    return _share(calls_per_day, DAY_RESERVE[Urgency.POLL])
 
 
 def _keys(key: str, day: str) -> list[str]:
@@ -334,6 +382,6 @@ def _uncounted(key: str, error: redis.RedisError) -> BrokerUnavailable:
     )
 
 
-def _share(limit: int, reserve: float, urgent: bool) -> int:
+def _share(limit: int, reserve: float) -> int:
     """The part of ``limit`` that this call may fill: all of it, or all but the reserve, and never none."""
-    return limit if urgent else max(1, limit - math.ceil(limit * reserve))
+    return max(1, limit - math.ceil(limit * reserve))

@@ -23,6 +23,7 @@ from brokers.domain.market import CandleSeries, Depth, OptionChain, Quote, YearR
 from brokers.domain.orders import Fill, Order, OrderEvent
 from brokers.feeds import subscriptions, ticks
 from brokers.interfaces import BrokerInterface, Clock
+from brokers.limits import Urgency
 from brokers.models import BrokerAccount
 
 T = TypeVar("T")
@@ -41,7 +42,9 @@ class GatewayReads(BrokerInterface):
     calendar: MarketCalendar
 
     @abstractmethod
-    def read(self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = ...) -> T:
+    def read(
+        self, operation: Callable[[BrokerAdapter], T], *, urgency: Urgency = Urgency.POLL, total_seconds: float = ...
+    ) -> T:
         """Make one read within session and budget."""
 
     @abstractmethod
@@ -114,9 +117,9 @@ class GatewayReads(BrokerInterface):
         )
         return tick or self.quote(instrument)
 
-    def quote(self, instrument: Instrument, *, urgent: bool = False) -> Quote:
-        """The newest quote; ``urgent`` ones may use the reserve that orders have."""
-        return self.read(lambda adapter: adapter.fetch_quote(instrument), urgent=urgent)
+    def quote(self, instrument: Instrument, *, urgency: Urgency = Urgency.POLL) -> Quote:
+        """The newest quote; what it is needed for says how much of the budget it may use."""
+        return self.read(lambda adapter: adapter.fetch_quote(instrument), urgency=urgency)
 
     def get_quotes(self, symbols: Sequence[str], exchange: str | None = None) -> list[Quote]:
         wanted = [self.resolve(symbol, exchange) for symbol in symbols]

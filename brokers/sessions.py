@@ -330,7 +330,7 @@ class _Login:
         :raises RateLimited: there is no room for them now; nothing was sent.
         """
         try:
-            limits.count_urgent(self.account, self.clock.now(), calls=LOGIN_CALLS)
+            limits.count_for_order(self.account, self.clock.now(), calls=LOGIN_CALLS)
         except RateLimited as error:
             # Nothing was asked of the broker, so nothing failed there.
             self._leave(status=Status.VALID if self.keeps_session else Status.EXPIRED, message=error.message)

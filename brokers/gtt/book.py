@@ -18,6 +18,7 @@ from brokers.domain.order_states import GTT_KINDS, Actor, IntentKind, IntentStat
 from brokers.gateway import BrokerGateway
 from brokers.gtt import watch
 from brokers.ledger.transitions import StaleIntent, move
+from brokers.limits import Urgency
 from brokers.models import BrokerAccount, BrokerOrder, GttBook, GttOrder, OrderIntent
 
 #: Active GTTs are asked for as far back as the oldest of them, and no further than this.
@@ -29,7 +30,7 @@ NOT_CANCELLED = "gtt_not_cancelled"
 _MAY_BE_ACTIVE = (GttStatus.ACTIVE, GttStatus.UNKNOWN)
 
 
-def read(account: BrokerAccount, gateway: BrokerGateway, *, urgent: bool = False) -> datetime:
+def read(account: BrokerAccount, gateway: BrokerGateway, *, urgency: Urgency = Urgency.POLL) -> datetime:
     """Read an account's GTT book into the ledger; returns when it was asked for.
 
     :raises BrokerError: it could not be read; the ledger is left as it is.
@@ -38,7 +39,7 @@ def read(account: BrokerAccount, gateway: BrokerGateway, *, urgent: bool = False
     GttBook.objects.update_or_create(account=account, defaults={"asked_at": now})
     newest, first, today = GttBook.objects.filter(account=account), first_day(account, now), trading_day(now)
     try:
-        rows = gateway.read(lambda adapter: adapter.fetch_gtts(first, today), urgent=urgent)
+        rows = gateway.read(lambda adapter: adapter.fetch_gtts(first, today), urgency=urgency)
     except BrokerError as error:
         newest.update(problem=error.message[:500])
         raise

@@ -15,6 +15,7 @@ from brokers.domain.errors import OrderDenied
 from brokers.domain.gtt import Gtt, GttRole, GttStatus
 from brokers.domain.inputs import Price, day_of
 from brokers.interfaces import BrokerInterface, Clock
+from brokers.limits import Urgency
 from brokers.models import BrokerAccount, GttOrder, OrderIntent
 
 T = TypeVar("T")
@@ -27,7 +28,9 @@ class GatewayGtts(BrokerInterface):
     clock: Clock
 
     @abstractmethod
-    def read(self, operation: Callable[[BrokerAdapter], T], *, urgent: bool = False, total_seconds: float = ...) -> T:
+    def read(
+        self, operation: Callable[[BrokerAdapter], T], *, urgency: Urgency = Urgency.POLL, total_seconds: float = ...
+    ) -> T:
         """Make one read within session and budget."""
 
     @abstractmethod

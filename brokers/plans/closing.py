@@ -25,6 +25,7 @@ from brokers.domain.inputs import parse_or_deny
 from brokers.domain.order_states import LIVE_STATES, PLACING_KINDS, TERMINAL_STATES, IntentState
 from brokers.factory import BrokerFactory, find_account
 from brokers.ledger.identity import check_words, fingerprint_of
+from brokers.limits import Urgency
 from brokers.models import OrderIntent, OrderPlan, Severity
 from brokers.plans import running
 from brokers.plans.legs import children_of, leg_progress
@@ -123,7 +124,7 @@ def look(plan_id: int) -> None:
         return
     gateway = BrokerFactory.get_broker(plan.account.broker, plan.account.name)
     asked_at = configured_clock().now()
-    positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgent=True)
+    positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgency=Urgency.ORDER)
     try:
         with transaction.atomic():
             plan = running.locked(plan_id)

@@ -77,9 +77,20 @@ def ask_in_time(account: BrokerAccount, questions: list[Question], proofs: dict[
     over = [
         each for each in questions if now > _cut_off(held(Exchange(each.exchange), each.trading_day), proofs[each.pk])
     ]
-    for attempt in agenda.attempts(account, over) if over else ():
+    _ask(account, over, "the book could not settle it before the end of the session", now)
+
+
+def ask_without_calls(account: BrokerAccount, questions: list[Question], proofs: dict[int, datetime]) -> None:
+    """Put before a person what had its time, now that the calls which questions may make today are spent."""
+    now = configured_clock().now()
+    over = [each for each in questions if now > proofs[each.pk] + visibility.scaled(visibility.PROVING)]
+    _ask(account, over, "the calls of the day are spent, so that the book cannot be read any more today", now)
+
+
+def _ask(account: BrokerAccount, questions: list[Question], cause: str, now: datetime) -> None:
+    for attempt in agenda.attempts(account, questions) if questions else ():
         if attempt.intent.state == IntentState.UNKNOWN:
-            unless_stale(ask_person, attempt, "the book could not settle it before the end of the session", now)
+            unless_stale(ask_person, attempt, cause, now)
 
 
 def _cut_off(session: tuple[datetime, datetime] | None, proof_at: datetime) -> datetime:

@@ -22,6 +22,7 @@ from brokers.factory import BrokerFactory
 from brokers.gtt import book
 from brokers.ledger.delivery import UNRESOLVED
 from brokers.ledger.transitions import StaleIntent, move
+from brokers.limits import Urgency
 from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent, Severity
 from brokers.recovery import agenda, visibility
 from brokers.recovery.agenda import Question
@@ -52,7 +53,7 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
     with ExitStack() as whatever_happens:
         # A book that cannot be read answers nothing, and a person is asked in time all the same.
         whatever_happens.callback(ask_in_time, account, open_ones, proofs)
-        read_at = book.read(account, BrokerFactory.get_broker(account.broker, account.name), urgent=True)
+        read_at = book.read(account, BrokerFactory.get_broker(account.broker, account.name), urgency=Urgency.QUESTION)
         _Round(account=account, read_at=read_at, within=within, now=now).judge(questions)
 
 

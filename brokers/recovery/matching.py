@@ -12,6 +12,7 @@ from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, Inten
 from brokers.gateway import BrokerGateway
 from brokers.ledger import book
 from brokers.ledger.transitions import StaleIntent, move
+from brokers.limits import Urgency
 from brokers.models import BrokerOrder, OrderAttempt
 
 #: How far the times in a book may be off: some state whole minutes.
@@ -109,7 +110,9 @@ def find_renamed(
 
 def _tags_of(order: BrokerOrder, gateway: BrokerGateway) -> frozenset[str]:
     instrument = gateway.resolve(order.symbol, order.exchange)
-    return gateway.read(lambda adapter: adapter.fetch_order_tags(order.broker_order_id, instrument), urgent=True)
+    return gateway.read(
+        lambda adapter: adapter.fetch_order_tags(order.broker_order_id, instrument), urgency=Urgency.QUESTION
+    )
 
 
 def suspect(orders: list[BrokerOrder]) -> None:

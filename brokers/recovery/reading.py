@@ -14,6 +14,7 @@ from brokers.domain.errors import BrokerError, RateLimited
 from brokers.domain.orders import Order
 from brokers.gateway import BrokerGateway
 from brokers.ledger import book
+from brokers.limits import Urgency
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, Severity
 
 UNDER_WAY = "It has not ended."
@@ -45,7 +46,7 @@ def read_book(account: BrokerAccount, gateway: BrokerGateway, *, proving: bool) 
         account=account, session_version=session.version if session else 0, started_at=started_at, problem=UNDER_WAY
     )
     try:
-        rows = gateway.read(lambda adapter: adapter.fetch_orders(), urgent=True)
+        rows = gateway.read(lambda adapter: adapter.fetch_orders(), urgency=Urgency.QUESTION)
     except (RateLimited, sessions.LoginInProgress):
         record.delete()
         raise
@@ -72,8 +73,8 @@ def read_book(account: BrokerAccount, gateway: BrokerGateway, *, proving: bool) 
 def _read_the_rest(record: BookRead, gateway: BrokerGateway, shown: frozenset[str]) -> str:
     """Read trades and positions into the record; returns why they prove nothing, or nothing."""
     try:
-        fills = gateway.read(lambda adapter: adapter.fetch_trades(), urgent=True)
-        positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgent=True)
+        fills = gateway.read(lambda adapter: adapter.fetch_trades(), urgency=Urgency.QUESTION)
+        positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgency=Urgency.QUESTION)
     except BrokerError as error:
         return f"Trades and positions could not be read: {error.message}"
     book.apply_trades(record.account, fills, gateway.clock.now())

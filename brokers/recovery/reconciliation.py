@@ -16,7 +16,7 @@ from zlib import crc32
 
 from django.db import transaction
 
-from brokers import sessions
+from brokers import limits, sessions
 from brokers.clock import configured_clock, trading_day
 from brokers.discovery import spec_of
 from brokers.domain.enums import OrderStatus
@@ -27,11 +27,19 @@ from brokers.gateway import BrokerGateway
 from brokers.ledger import book, queries
 from brokers.ledger.settlement import TAG_TAKEN
 from brokers.ledger.transitions import StaleIntent, move
+from brokers.limits import Urgency
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
 from brokers.recovery import absence, agenda, fencing, gtts, matching, visibility
 from brokers.recovery.agenda import Question
 from brokers.recovery.answers import alert_twice, ask_person, declare_absent, settle_absent, unless_stale
-from brokers.recovery.deadlines import alert_overdue, ask_in_time, close_what_is_over, is_to_be_swept, last_ended_day
+from brokers.recovery.deadlines import (
+    alert_overdue,
+    ask_in_time,
+    ask_without_calls,
+    close_what_is_over,
+    is_to_be_swept,
+    last_ended_day,
+)
 from brokers.recovery.reading import Reading, alert_blind, read_book
 from brokers.risk import strangers
 
@@ -104,9 +112,14 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
         whatever_happens.callback(ask_in_time, account, questions, proofs)
         gateway = BrokerFactory.get_broker(account.broker, account.name)
         late = [each for each in questions if now > proofs[each.pk]]
-        if late:
-            _freshen(account, gateway, late)
-        reading = read_book(account, gateway, proving=any(each.kind == IntentKind.PLACE for each in late))
+        try:
+            if late:
+                _freshen(account, gateway, late)
+            reading = read_book(account, gateway, proving=any(each.kind == IntentKind.PLACE for each in late))
+        except RateLimited as error:
+            if error.retry_after == limits.DAY_SPENT_WAIT:
+                whatever_happens.callback(ask_without_calls, account, questions, proofs)
+            raise
         if reading is not None:
             _Round(
                 account=account,
@@ -340,7 +353,7 @@ class _Round:
             alert_twice(attempt, happened, self.now)
 
     def _read_trades(self) -> None:
-        fills = self.gateway.read(lambda adapter: adapter.fetch_trades(), urgent=True)
+        fills = self.gateway.read(lambda adapter: adapter.fetch_trades(), urgency=Urgency.QUESTION)
         book.apply_trades(self.account, fills, self.now)
 
 

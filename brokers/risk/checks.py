@@ -16,6 +16,7 @@ from brokers.domain.market import Quote
 from brokers.domain.order_states import AttemptOutcome
 from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
 from brokers.gateway import READ_SECONDS, BrokerGateway
+from brokers.limits import Urgency
 from brokers.models import MarginSnapshot, OrderAttempt, OrderIntent
 from brokers.models.snapshots import Snapshot
 from brokers.risk import quotes
@@ -147,7 +148,7 @@ def position_of(intent: OrderIntent, gateway: BrokerGateway) -> Held:
     :raises BrokerError: it could not be asked; the order waits.
     """
     asked_at = gateway.clock.now()
-    positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgent=True)
+    positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgency=Urgency.ORDER)
     units = sum(
         position.quantity
         for position in positions

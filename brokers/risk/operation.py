@@ -9,6 +9,7 @@ from brokers.domain.instruments import Instrument
 from brokers.domain.order_states import GTT_KINDS, IntentKind
 from brokers.domain.orders import CancelRequest, OrderChange, OrderRequest
 from brokers.gateway import BrokerGateway
+from brokers.limits import Urgency
 from brokers.models import BrokerOrder, GttOrder, OrderIntent
 from brokers.risk import pricing
 
@@ -29,7 +30,7 @@ def operation_of(intent: OrderIntent, gateway: BrokerGateway) -> Operation:
         return CancelRequest(broker_order_id=_target(intent).broker_order_id, instrument=instrument)
     order_type, price = OrderType(intent.order_type), intent.limit_price
     if order_type is OrderType.MARKET:
-        quote = gateway.quote(instrument, urgent=True)
+        quote = gateway.quote(instrument, urgency=Urgency.ORDER)
         price = pricing.protected_limit(instrument, Side(intent.side), quote)
         order_type = OrderType.LIMIT
     if price is None:

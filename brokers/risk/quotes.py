@@ -18,6 +18,7 @@ from brokers import codec
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
 from brokers.gateway import BrokerGateway
+from brokers.limits import Urgency
 
 MAX_AGE = timedelta(seconds=5)
 SOCKET_SECONDS = 0.5
@@ -53,7 +54,7 @@ class QuoteBoard:
         if quote is None or not is_fresh(quote, now):
             quote = self._shared(key, now)
         if quote is None:
-            quote = gateway.quote(instrument, urgent=True)
+            quote = gateway.quote(instrument, urgency=Urgency.ORDER)
             self._share(key, quote)
         if len(self._known) >= MOST:
             self._known.clear()

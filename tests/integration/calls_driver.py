@@ -82,13 +82,14 @@ def read(broker: str, name: str, *, urgent: bool) -> dict[str, int]:
     from brokers.domain.errors import RateLimited
     from brokers.factory import BrokerFactory
     from brokers.gateway import no_waiting
+    from brokers.limits import Urgency
 
     made = refused = 0
     started = time.monotonic()
     with no_waiting(), closing(BrokerFactory.get_broker(broker, name)) as gateway:
         while (passed := time.monotonic() - started) < SECONDS or (not refused and passed < PATIENCE_SECONDS):
             try:
-                gateway.read(lambda adapter: adapter.fetch_margin(), urgent=urgent)
+                gateway.read(lambda adapter: adapter.fetch_margin(), urgency=Urgency.ORDER if urgent else Urgency.POLL)
                 made += 1
             except RateLimited:
                 refused += 1

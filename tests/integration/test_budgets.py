@@ -17,6 +17,7 @@ from brokers.budgets import MOST, DayPlan
 from brokers.clock import IST, configured_clock
 from brokers.discovery import specs
 from brokers.ledger import queries
+from brokers.limits import Urgency
 from brokers.models import Alert, BrokerAccount, DayCalls
 from mcube import overview
 from tasks import orders, snapshots
@@ -173,7 +174,7 @@ def test_the_calls_of_a_day_are_known_after_redis_has_lost_them(
 
     def call(times: int) -> None:
         for _ in range(times):
-            limiter.count(account, NOON, urgent=True)
+            limiter.count(account, NOON, urgency=Urgency.ORDER)
 
     call(7)
     limits.forget()  # that process has ended

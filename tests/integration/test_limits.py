@@ -9,19 +9,22 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import redis
 
 from brokers import limits
+from brokers.clock import IST
 from brokers.discovery import specs
 from brokers.domain.errors import BrokerUnavailable, RateLimited
-from brokers.limits import CallLimiter
+from brokers.limits import CallLimiter, Urgency
 from tests.support.processes import Valkey, wait_for
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DAY = "2026-11-23"
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=IST)
 
 
 @pytest.fixture
@@ -36,11 +39,11 @@ def key() -> str:
     return f"test/{uuid.uuid4().hex}"
 
 
-def _grants(limiter: CallLimiter, key: str, tries: int, *, urgent: bool = True, **limits: object) -> int:
+def _grants(limiter: CallLimiter, key: str, tries: int, *, urgency: Urgency = Urgency.ORDER, **limits: object) -> int:
     granted = 0
     for _ in range(tries):
         try:
-            limiter.acquire(key, urgent=urgent, **({"windows": [], "per_day": None, "day": DAY} | limits))  # type: ignore[arg-type]
+            limiter.acquire(key, urgency=urgency, **({"windows": [], "per_day": None, "day": DAY} | limits))  # type: ignore[arg-type]
         except RateLimited:
             continue
         granted += 1
@@ -88,23 +91,29 @@ def test_a_full_window_says_how_long_to_wait_and_opens_again_then(limiter: CallL
 def test_the_day_is_counted_and_the_next_day_starts_afresh(limiter: CallLimiter, key: str) -> None:
     assert _grants(limiter, key, 30, per_day=10) == 10
     with pytest.raises(RateLimited, match=DAY):
-        limiter.acquire(key, windows=[], per_day=10, day=DAY, urgent=True)
+        limiter.acquire(key, windows=[], per_day=10, day=DAY, urgency=Urgency.ORDER)
 
     assert _grants(limiter, key, 30, per_day=10, day="2026-11-24") == 10
 
 
 def test_reads_leave_a_reserve_that_orders_may_use(limiter: CallLimiter, key: str) -> None:
-    assert _grants(limiter, key, 50, urgent=False, windows=[(100, 60)], per_day=40) == 36
-    assert _grants(limiter, key, 50, urgent=True, windows=[(100, 60)], per_day=40) == 4
+    assert _grants(limiter, key, 50, urgency=Urgency.POLL, windows=[(100, 60)], per_day=40) == 36
+    assert _grants(limiter, key, 50, urgency=Urgency.ORDER, windows=[(100, 60)], per_day=40) == 4
+
+
+def test_questions_take_a_whole_window_and_leave_orders_some_of_the_day(limiter: CallLimiter, key: str) -> None:
+    assert _grants(limiter, key, 50, urgency=Urgency.QUESTION, windows=[(8, 60)]) == 8
+    assert _grants(limiter, f"{key}-day", 50, urgency=Urgency.QUESTION, windows=[(100, 60)], per_day=40) == 38
+    assert _grants(limiter, f"{key}-day", 50, urgency=Urgency.ORDER, windows=[(100, 60)], per_day=40) == 2
 
 
 def test_reads_leave_a_quarter_of_a_window(limiter: CallLimiter, key: str) -> None:
-    assert _grants(limiter, key, 20, urgent=False, windows=[(8, 60)]) == 6
-    assert _grants(limiter, key, 20, urgent=True, windows=[(8, 60)]) == 2
+    assert _grants(limiter, key, 20, urgency=Urgency.POLL, windows=[(8, 60)]) == 6
+    assert _grants(limiter, key, 20, urgency=Urgency.ORDER, windows=[(8, 60)]) == 2
 
 
 def test_a_limit_of_one_still_lets_reads_through(limiter: CallLimiter, key: str) -> None:
-    assert _grants(limiter, key, 3, urgent=False, windows=[(1, 60)]) == 1
+    assert _grants(limiter, key, 3, urgency=Urgency.POLL, windows=[(1, 60)]) == 1
 
 
 def test_the_count_survives_a_flush_of_scripts(limiter: CallLimiter, key: str, redis_url: str) -> None:
@@ -125,7 +134,7 @@ def test_after_a_flush_each_process_brings_its_calls_back(limiter: CallLimiter, 
     with redis.Redis.from_url(redis_url) as client:
         client.delete(*client.scan_iter(f"mcube:calls:{{{key}}}:*"))
     with pytest.raises(RateLimited, match=DAY):
-        limiter.acquire(key, windows=[], per_day=10, day=DAY, urgent=True)
+        limiter.acquire(key, windows=[], per_day=10, day=DAY, urgency=Urgency.ORDER)
 
 
 def test_a_forked_process_brings_back_nothing_of_its_parents(limiter: CallLimiter, key: str, redis_url: str) -> None:
@@ -159,12 +168,40 @@ def test_a_process_remembers_no_call_that_no_window_counts_any_more(limiter: Cal
     assert len(limits._memories[key].recent) == 1
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_call_that_could_not_wait_for_redis_is_counted_when_it_is_back(tmp_path: Path, key: str, lost: bool) -> None:
+    # Not above: the processes that these tests start import this file without Django.
+    from brokers.models import BrokerAccount
+
+    server, account = Valkey(tmp_path), BrokerAccount(broker="breeze", name=key)
+    server.start()
+    limiter = CallLimiter(server.url)
+    limiter.count(account, NOON, urgency=Urgency.POLL)
+    server.kill()
+    for _ in range(3):
+        limiter.count(account, NOON, urgency=Urgency.ORDER)
+    with pytest.raises(BrokerUnavailable, match="cannot be counted"):
+        limiter.count(account, NOON, urgency=Urgency.POLL)
+    server.start()
+    with redis.Redis.from_url(server.url) as client:
+        if lost:
+            client.flushall()
+        limiter.count(account, NOON, urgency=Urgency.ORDER)
+        limiter.count(account, NOON, urgency=Urgency.ORDER)
+
+        assert limiter.spent([account], NOON.date()) == [6]
+        of_others = client.zcount(f"mcube:calls:{{{account}}}:log", "-inf", "+inf") - 6
+    assert of_others == (95 // limits.FORGOTTEN_PART if lost else 0)
+    limiter.close()
+    server.kill()
+
+
 def test_without_redis_no_call_is_granted(tmp_path: Path, key: str) -> None:
     server = Valkey(tmp_path)
     limiter = CallLimiter(server.url)
 
     with pytest.raises(BrokerUnavailable, match="cannot be counted"):
-        limiter.acquire(key, windows=[(10, 60)], per_day=None, day=DAY, urgent=True)
+        limiter.acquire(key, windows=[(10, 60)], per_day=None, day=DAY, urgency=Urgency.ORDER)
     limiter.close()
 
 

@@ -264,7 +264,7 @@ def test_an_order_that_waits_spends_no_calls_while_it_does(desk: Any) -> None:
     waiting = desk.send("k2", quantity=130)
     assert waiting.state == IntentState.READY
     asked: list[bool] = []
-    desk.gateway._acquire = lambda *, urgent: asked.append(urgent)
+    desk.gateway._acquire = lambda *, urgency: asked.append(urgency)
     OrderIntent.objects.filter(pk=waiting.pk).update(not_before=configured_clock().now())
     deliver(waiting.pk)
     assert not asked

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 
 from brokers import limits, sessions
@@ -30,6 +31,7 @@ from brokers.factory import BrokerFactory
 from brokers.gateway import no_waiting
 from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
+from brokers.limits import Urgency
 from brokers.models import (
     Alert,
     BookRead,
@@ -654,7 +656,7 @@ def test_no_proof_is_begun_that_its_calls_would_not_last_for(desk: Desk, monkeyp
     limiter = limits.CallLimiter(settings.REDIS_URL)
     room = desk.adapter.capabilities.calls_to_read_all - 1
     for _ in range(limit - limit // limits.HEADROOM_PART - room):
-        limiter.acquire(str(desk.account), windows=[(limit, 3600)], per_day=None, day="another", urgent=True)
+        limiter.acquire(str(desk.account), windows=[(limit, 3600)], per_day=None, day="another", urgency=Urgency.ORDER)
     with monkeypatch.context() as long:
         long.setattr(limits, "SLACK_MS", 3_600_000)
         reconciliation.recover(desk.account.broker)
@@ -663,6 +665,23 @@ def test_no_proof_is_begun_that_its_calls_would_not_last_for(desk: Desk, monkeyp
     scripted_broker.give_back_calls(desk.account)
     look(desk, 1, *[20.5] * 2)
     assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_with_the_day_s_calls_spent_a_person_is_asked_and_orders_still_go(desk: Desk) -> None:
+    per_day = desk.adapter.capabilities.calls_per_day
+    if per_day is None:
+        pytest.skip("The broker does not limit a day's calls.")
+    intent = lose(desk)
+    day = trading_day(configured_clock().now()).isoformat()
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.set(f"mcube:calls:{{{desk.account}}}:{day}", round(per_day * 0.96))
+    look(desk, MUST_SHOW_SECONDS + 1)
+    assert end_of(intent)[0] == IntentState.UNKNOWN
+    look(desk, 121)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    assert "the calls of the day are spent" in Alert.objects.get(kind="needs_human").happened
+    assert "orders" not in desk.adapter.reads
+    assert desk.send("next", quantity=195).state == IntentState.WORKING
 
 
 def test_a_spent_call_budget_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
