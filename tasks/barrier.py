@@ -21,7 +21,7 @@ from tasks.base import BaseTask, PollTask, log
 from tasks.instruments import load_missing
 from tasks.routing import Priority
 from tasks.snapshots import snapshot_margin, snapshot_positions
-from tasks.ticks import Tick, each_account, market_is_active, slot, trading_day_is_near
+from tasks.ticks import Tick, each_account, market_is_active, trading_day_is_near
 
 #: How often it is tried while it is not green; where a day's calls are counted, they are saved.
 EVERY = timedelta(seconds=15)
@@ -51,7 +51,7 @@ def _take_readings(account: BrokerAccount) -> None:
     found = cadences.current()
     for task, kind in ((snapshot_positions, SnapshotKind.POSITIONS), (snapshot_margin, SnapshotKind.MARGIN)):
         cadence = found.of(account, kind) or cadences.USUAL[kind]
-        kwargs = {"broker": account.broker, "account": account.name, "slot_at": slot(cadence).isoformat()}
+        kwargs = {"broker": account.broker, "account": account.name}
         task.apply_async(kwargs=kwargs, priority=Priority.SESSION, expires=cadence.total_seconds())
 
 
