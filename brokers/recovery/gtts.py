@@ -16,6 +16,8 @@ from django.db.models import Q
 
 from brokers.alerts import raise_alert, was_raised
 from brokers.clock import trading_day
+from brokers.discovery import spec_of
+from brokers.domain.capabilities import Operation
 from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import GTT_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
@@ -41,6 +43,8 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
     :raises RateLimited: the account's calls are used up for now; the next turn tries again.
     :raises BrokerError: the book could not be read.
     """
+    if Operation.GTT_SINGLE not in spec_of(account.broker).capabilities.operations:
+        return
     for attempt in agenda.absent(account).filter(intent__kind__in=GTT_KINDS, intent__not_after__lt=now):
         unless_stale(lambda each: settle_absent(each.intent, now), attempt)
     questions = [each for each in agenda.of(account, trading_day(now), GTT_KINDS) if each.state != IntentState.ABSENT]

@@ -112,6 +112,13 @@ MUTANTS = [
         test=RECOVERY + "test_without_a_fresh_login_nothing_is_absent_and_the_session_stays[kotakneo]",
     ),
     Mutant(
+        name="an old session shows that nothing came of a cancel",
+        module="brokers.recovery.reconciliation",
+        old="        if self.reading.record.session_version <= attempt.session_version:\n",
+        new="        if False:\n",
+        test=RECOVERY + "test_a_session_from_before_does_not_show_that_nothing_came_of_it[kotakneo-CANCEL-changes0]",
+    ),
+    Mutant(
         name="skip the fence",
         module="brokers.recovery.fencing",
         old="fate is Fate.DEAD and _declare_unknown",
@@ -168,8 +175,8 @@ MUTANTS = [
     Mutant(
         name="UNKNOWN keeps no reservation",
         module="brokers.risk.exposure",
-        old="    statement = _OPEN\n",
-        new="    statement = _OPEN.replace(\"'UNKNOWN'\", \"'NOTHING'\")\n",
+        old="    parts: Iterable[str] = _OPEN\n",
+        new="    parts: Iterable[str] = [part.replace(\"'UNKNOWN'\", \"'NOTHING'\") for part in _OPEN]\n",
         test="tests/integration/test_risk.py::test_open_orders_and_rupees_are_counted_with_what_is_unknown[breeze]",
     ),
     Mutant(

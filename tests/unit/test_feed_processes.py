@@ -14,6 +14,9 @@ from django.db import DatabaseError, OperationalError
 
 from mcube import feeds
 
+#: A look closes connections, and another test of the process may have opened one.
+pytestmark = pytest.mark.django_db
+
 ACCOUNT = "kotakneo/default"
 
 
