@@ -190,9 +190,13 @@ class Stack:
             return sum(int(client.llen(name)) for name in lists)
 
     def future(self, underlying: str) -> dict[str, Any]:
-        """The nearest future's symbol, units in its lot, and tick; the instruments must be loaded."""
-        found: dict[str, Any] = self.do("find", symbol=f"{underlying} FUT")[0]
-        return found
+        """The nearest future's symbol, units in its lot, and tick, once both masters are in what is looked up."""
+
+        def find() -> dict[str, Any]:
+            found: list[dict[str, Any]] = self.do("find", symbol=f"{underlying} FUT")
+            return found[0] if found and found[0]["tick_size"] != "None" else {}
+
+        return wait_for(find, f"the futures on {underlying}")
 
     def intent(self, client_order_id: str) -> dict[str, Any]:
         found: dict[str, Any] = next(one for one in self.do("intents") if one["client_order_id"] == client_order_id)
