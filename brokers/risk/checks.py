@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +10,7 @@ from decimal import Decimal
 from django.db.models import Q, Sum
 
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side
-from brokers.domain.errors import InsufficientMargin, NotSent, OrderDenied
+from brokers.domain.errors import BrokerUnavailable, InsufficientMargin, NotSent, OrderDenied
 from brokers.domain.gtt import GttCancel, GttChange, GttRequest
 from brokers.domain.instruments import Instrument
 from brokers.domain.market import Quote
@@ -25,6 +26,8 @@ from brokers.shared_reads import SKEW
 
 #: What may come to cost something.
 Costly = OrderRequest | OrderChange | GttRequest | GttChange
+#: An exit asks for the position and is sent.
+CALLS_OF_EXIT = 2
 #: Attempts of these cost no margin.
 _COSTLESS = (AttemptOutcome.NOT_SENT, AttemptOutcome.REFUSED, AttemptOutcome.VOID)
 
@@ -147,6 +150,9 @@ def position_of(intent: OrderIntent, gateway: BrokerGateway) -> Held:
 
     :raises BrokerError: it could not be asked; the order waits.
     """
+    # Asked with the last call that is free, the order would find none, wait, and ask with the next one that comes free.
+    with suppress(BrokerUnavailable):
+        gateway.require_room(CALLS_OF_EXIT)
     asked_at = gateway.clock.now()
     positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgency=Urgency.ORDER)
     units = sum(

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from brokers import limits as call_limits
 from brokers import snapshots
 from brokers.audit import audit
 from brokers.clock import configured_clock, trading_day
@@ -29,6 +31,7 @@ from brokers.domain.errors import BrokerUnavailable, OrderDenied
 from brokers.domain.market import Quote
 from brokers.domain.order_states import IntentState
 from brokers.factory import BrokerFactory
+from brokers.gateway import no_waiting
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
@@ -410,6 +413,32 @@ def test_the_cool_down_is_a_limit_like_others(desk: Desk) -> None:
 
 
 # Positions
+
+
+def test_an_exit_does_not_ask_for_the_position_with_the_call_that_it_needs_to_be_sent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.adapter.positions = [position(CALL, 65)]
+    scripted_broker.give_back_calls(desk.account)
+    (calls, seconds), *_ = desk.adapter.capabilities.call_limits
+    limiter = call_limits.CallLimiter(settings.REDIS_URL)
+    with monkeypatch.context() as long, no_waiting():
+        # Nothing comes free while a slow machine does this.
+        long.setattr(call_limits, "SLACK_MS", 3_600_000)
+        for _ in range(calls - calls // call_limits.HEADROOM_PART - 1):
+            limiter.acquire(
+                str(desk.account),
+                windows=[(calls, seconds)],
+                per_day=None,
+                day="another",
+                urgency=call_limits.Urgency.ORDER,
+            )
+        waiting = desk.send(side="S", reduce_only=True)
+        assert (waiting.state, desk.adapter.reads.count("positions")) == (IntentState.READY, 0)
+
+    scripted_broker.give_back_calls(desk.account)
+    desk.pass_time(2)
+    assert deliver(waiting.pk).state == IntentState.WORKING
 
 
 @pytest.mark.parametrize(
