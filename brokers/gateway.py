@@ -158,7 +158,7 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         self._adapter.check_feed(instrument)
 
     def require_room(self, calls: int) -> None:
-        """See that so many reads for a question can be made one after another.
+        """See that so many calls of a question or an order can be made one after another.
 
         :raises RateLimited: the account's calls are used up for now.
         """

@@ -228,7 +228,7 @@ class CallLimiter:
             memory.uncounted.append(moment)
 
     def require_room(self, account: BrokerAccount, *, calls: int) -> None:
-        """Look whether so many calls for a question fit into every window now; counts none of them.
+        """Look whether so many calls of a question or an order fit into every window now; counts none of them.
 
         :raises RateLimited: they do not. Begun all the same, they would be given up half-way and be lost.
         :raises BrokerUnavailable: Redis cannot be asked.

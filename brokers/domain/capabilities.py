@@ -79,6 +79,8 @@ class Capabilities:
     book_by_exchange: bool = False
     #: Calls that one reading of orders, trades and positions takes at least.
     calls_to_read_all: int = 3
+    #: Requests that one reading of the positions takes at most.
+    calls_to_read_positions: int = 1
     operations: frozenset[Operation] = BASIC_OPERATIONS
     #: Changes of orders that the broker takes from one account in one second.
     order_requests_per_second: int = 10

@@ -227,7 +227,7 @@ class _Round:
             # What is not shown says nothing, and must not keep the next cancel or change waiting for ever.
             if self._has_had_its_time(attempt):
                 ask_person(attempt, f"the GTT book does not show {gtt}, so that it cannot be told", self.now)
-        elif self.read_at <= (attempt.quiet_at if intent.kind == IntentKind.GTT_CANCEL else self._proof_at(attempt)):
+        elif self.read_at <= (attempt.quiet_at if _is_sent_again(intent, self.now) else self._proof_at(attempt)):
             # It may still take effect.
             return
         elif intent.kind == IntentKind.GTT_MODIFY and not _is_as_before(gtt, intent):
@@ -275,6 +275,11 @@ def _tell_of_cancel(cancel: OrderIntent, gtt: GttOrder, now: datetime) -> None:
             account=cancel.account,
             intent=cancel,
         )
+
+
+def _is_sent_again(intent: OrderIntent, now: datetime) -> bool:
+    """Whether it is sent again at once, whatever the book is worth: the goal of a cancel stays the same."""
+    return intent.kind == IntentKind.GTT_CANCEL and now <= intent.not_after
 
 
 def _is_as_before(gtt: GttOrder, change: OrderIntent) -> bool:

@@ -26,8 +26,6 @@ from brokers.shared_reads import SKEW
 
 #: What may come to cost something.
 Costly = OrderRequest | OrderChange | GttRequest | GttChange
-#: An exit asks for the position and is sent.
-CALLS_OF_EXIT = 2
 #: Attempts of these cost no margin.
 _COSTLESS = (AttemptOutcome.NOT_SENT, AttemptOutcome.REFUSED, AttemptOutcome.VOID)
 
@@ -152,7 +150,7 @@ def position_of(intent: OrderIntent, gateway: BrokerGateway) -> Held:
     """
     # Asked with the last call that is free, the order would find none, wait, and ask with the next one that comes free.
     with suppress(BrokerUnavailable):
-        gateway.require_room(CALLS_OF_EXIT)
+        gateway.require_room(gateway.spec.capabilities.calls_to_read_positions + 1)
     asked_at = gateway.clock.now()
     positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgency=Urgency.ORDER)
     units = sum(

@@ -59,5 +59,6 @@ SPEC = AdapterSpec(
         has_public_master=True,
         # Orders and trades of four exchanges, and the positions.
         calls_to_read_all=9,
+        calls_to_read_positions=5,
     ),
 )
