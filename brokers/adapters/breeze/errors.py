@@ -243,14 +243,17 @@ def _raise_if_refused(reply: Reply, what: str, *, of_order: bool) -> None:
             code=reply.code,
             evidence=reply.evidence,
         )
+    has_ended = of_order and tables.ORDER_ENDED.search(words)
     proven = (
-        (isinstance(status, int) and 400 <= status < 500 and status not in tables.UNPROVEN_STATUS)
+        has_ended
+        or (of_order and tables.NO_SUCH_ORDER.search(words))
+        or (isinstance(status, int) and status in tables.REFUSAL_STATUS)
         or tables.TOO_MANY_CALLS.search(words)
         or tables.BAD_KEY.search(words)
         or tables.REFUSED.search(words)
     )
     if proven:
-        kind = OrderEnded if of_order and tables.ORDER_ENDED.search(words) else OrderRejected
+        kind = OrderEnded if has_ended else OrderRejected
         raise kind(f"Breeze refused the {what}: {words}", reason=words, code=reply.code, evidence=reply.evidence)
 
 

@@ -20,7 +20,10 @@ def order(row: Row, find: Find, executed: Mapping[str, int]) -> Order:
     order_id = parsing.text(row, "order_id")
     if not order_id:
         raise UnreadableReply("Breeze sent an order without order_id; ask again.")
-    filled = executed.get(order_id, quantity if status is OrderStatus.FILLED else 0)
+    filled = quantity if status is OrderStatus.FILLED else executed.get(order_id, 0)
+    if not filled and status.is_terminal and may_be_partly_filled(row):
+        # It has ended, and the trade list, which alone says how much was executed, has not got so far.
+        status = OrderStatus.UNKNOWN
     return Order(
         broker_order_id=order_id,
         exchange_order_id=parsing.text(row, "exchange_order_id"),

@@ -167,7 +167,9 @@ ORDER_ID = re.compile(r"\d{8}[A-Z]?\d{8,}")
 
 _ANY = re.IGNORECASE
 #: The only texts that mean an empty list. "No Positions available." and "No Data Found" were observed.
-NOTHING_THERE = re.compile(r"^no (positions?|data|records?|orders?|trades?)\b.*(available|found)?", _ANY)
+NOTHING_THERE = re.compile(
+    r"^no (positions?|data|records?|orders?|trades?)( (is|are|were))?( available| found)?\W*$", _ANY
+)
 #: A session that is over, or was never one.
 SESSION_OVER = re.compile(r"invalid session|session.*expired|invalid user session|authentication fail", _ANY)
 #: Calls are refused in the same words when X-Timestamp is more than 60 s off (Breeze's API page, read 2026-11-22). Less,
@@ -183,20 +185,22 @@ WRONG_ADDRESS = re.compile(r"\bip\b", _ANY)
 TOO_MANY_CALLS = re.compile(r"limit exceed", _ANY)
 TOO_MANY_CALLS_TODAY = re.compile(r"per day", _ANY)
 #: Status 500 stands for refusals and for crashes alike; only these words prove a refusal. The first line was
-#: observed (issues 94, 99, 100, 138); for the rest ICICI publishes no text, they name a reason that an accepted
+#: observed (issue 100); for the rest ICICI publishes no text, they name a reason that an accepted
 #: order cannot have.
 REFUSED = re.compile(
-    r"^invalid market/limit indicator|^resource not available|^no data found"
-    r"|\balready (been )?(executed|cancelled|rejected)\b"
+    r"^invalid market/limit indicator"
     r"|\binsufficient\b|\bnot sufficient\b|\bexceeds? (the )?(available|freeze|limit|maximum)|\bfreeze (quantity|limit)"
     r"|\btick size\b|\blot size\b|\bmultiple of\b|\bprice (band|range)\b|\bcircuit\b"
     r"|\b(market|exchange) (is )?closed\b|\bnot (permitted|allowed)\b|\bprohibited\b|\bip (address )?(is )?not\b"
     r"|^invalid (stock|exchange|product|quantity|price|action|order|validity|expiry|strike|right)",
     _ANY,
 )
-#: A change or a cancel of an order that has ended; one of the texts below.
+#: Of a change or a cancel only: there is no such order (observed of a cancel, issue 94, and of the SDK's square_off, issue
+#: 99), or it has ended. A new order may have been taken and not be found yet, or have ended before its answer.
+NO_SUCH_ORDER = re.compile(r"^resource not available|^no data found", _ANY)
 ORDER_ENDED = re.compile(r"\balready (been )?(executed|cancelled|rejected)\b", _ANY)
-#: ``Status`` numbers that refuse nothing: whoever answers them may have passed the order on, or has it already.
-UNPROVEN_STATUS = frozenset({408, 409, 425, 429, 499})
+#: ``Status`` numbers that refuse whatever the text says: of what is asked, or of who asks. Whoever answers with another,
+#: a time-out, a conflict, too many requests, may have passed the order on, or has it already.
+REFUSAL_STATUS = frozenset({400, 401, 403, 422})
 #: HTTP statuses under which a well-formed refusal is believed.
 REFUSAL_HTTP = frozenset({200, 400, 401, 403})

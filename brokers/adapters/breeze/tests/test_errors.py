@@ -50,6 +50,10 @@ UNKNOWN = [
     pytest.param(Answer({"Success": None, "Status": 200, "Error": "No Positions available."}), id="empty result"),
     pytest.param(Answer(refusal("The request timed out", status=408)), id="Status 408 of a time-out"),
     pytest.param(Answer(refusal("Order exists", status=409)), id="Status 409 of a conflict"),
+    pytest.param(Answer(refusal("Order not found after placing", status=404)), id="Status 404"),
+    pytest.param(Answer(refusal("No Data Found")), id="nothing found, of a new order"),
+    pytest.param(Answer(refusal("Resource not available.")), id="no resource, of a new order"),
+    pytest.param(Answer(refusal("Order is already executed")), id="executed, of a new order"),
 ]
 REFUSED = [
     pytest.param(Answer(refusal("Invalid Market/Limit indicator:")), id="observed text"),
@@ -245,6 +249,8 @@ FAILED_READS: list[tuple[Answer, type[BrokerError]]] = [
     (Answer(refusal("Invalid User Details")), BrokerUnavailable),
     (Answer(refusal("No Data Found"), status=500), BrokerUnavailable),
     (Answer({"Status": 200, "Error": "No Positions available."}), BrokerUnavailable),
+    (Answer(refusal("No data could be read, the server is busy", status=200)), BrokerUnavailable),
+    (Answer(refusal("No positions were returned, try again later", status=200)), BrokerUnavailable),
     (Answer({"Status": 5, "Error": "Invalid session."}, status=401), SessionExpired),
     (Answer({"Status": 5, "Error": "Limit exceed: API call per minute:Try after some time"}, status=401), RateLimited),
     (Answer(b"slow down", status=429), RateLimited),

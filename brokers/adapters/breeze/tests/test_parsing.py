@@ -71,6 +71,15 @@ def test_a_partial_fill_is_taken_from_the_trades() -> None:
     assert order.average_price == Decimal("118.2")
 
 
+def test_an_executed_order_is_filled_whole_however_far_the_trades_are() -> None:
+    assert orders(executed={"202611243800000003": 75})["3"].filled_quantity == 150
+
+
+def test_an_order_that_ended_partly_filled_has_not_ended_before_the_trades_say_how_far() -> None:
+    order = orders()["4"]
+    assert (order.status, order.broker_status) == (OrderStatus.UNKNOWN, "Partially Executed And Cancelled")
+
+
 @pytest.mark.parametrize(("last", "word"), [("5", "Freezed"), ("6", "Something New")])
 def test_a_status_a_person_must_look_at_is_not_ended(last: str, word: str) -> None:
     order = orders()[last]
