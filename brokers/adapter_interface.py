@@ -6,7 +6,7 @@ Only the gateway calls an adapter.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -105,6 +105,8 @@ class AdapterContext:
     #: Where the SDK is pointed, e.g. ``http://127.0.0.1:8101``; None means the broker's own hosts.
     base_url: str | None
     instruments: InstrumentLookup
+    #: Executions of today that were read before, by any process.
+    recorded_fills: Callable[[], Sequence[Fill]] = lambda: ()
 
 
 class BrokerAdapter(BrokerInterface):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from brokers.adapter_interface import AdapterContext, BrokerAdapter
-from brokers.clock import configured_clock
+from brokers.clock import configured_clock, trading_day
 from brokers.discovery import spec_of
 from brokers.domain.enums import Mode
 from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
@@ -103,7 +103,7 @@ def make_adapter(account: BrokerAccount, *, clock: Clock | None = None) -> Broke
     :raises CredentialsNotFound: the account has no credentials, or they are incomplete.
     :raises SDKMissing: the broker's package is not installed; the message names the extra.
     """
-    from brokers import instruments
+    from brokers import instruments, recorded_fills
     from credentials import store
 
     clock = clock or configured_clock()
@@ -117,6 +117,7 @@ def make_adapter(account: BrokerAccount, *, clock: Clock | None = None) -> Broke
         wire=make_wire(spec, base_url, clock),
         base_url=base_url,
         instruments=instruments.lookup(),
+        recorded_fills=lambda: recorded_fills.of_day(account, trading_day(clock.now())),
     )
     return adapter_class(context)
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from brokers import factory
+from brokers.clock import configured_clock, trading_day
 from brokers.discovery import specs
+from brokers.domain.enums import OrderStatus, Side
 from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
 from brokers.interfaces import BrokerFactory, BrokerInterface
-from brokers.models import BrokerAccount
+from brokers.models import BrokerAccount, BrokerOrder
 from credentials.models import CredentialStore
 from tests.support import scripted_broker
 
@@ -59,6 +64,41 @@ def test_an_unknown_account_is_named_with_those_there_are(broker: str) -> None:
     advice = rf"no account 'other' \(known: default\).*setup_credentials --setup-{broker} --name other`"
     with pytest.raises(AccountNotFound, match=advice):
         BrokerFactory.get_broker(broker, account="other")
+
+
+def test_an_adapter_is_given_the_executions_that_the_ledger_has(broker: str, settings: Any) -> None:
+    account = BrokerAccount.objects.create(broker=broker, name="default")
+    credential = CredentialStore(service=broker, name="default")
+    for column in specs()[broker].required_credentials:
+        setattr(credential, column, "synthetic")
+    credential.save()
+    settings.BROKER_URLS = {broker: "http://127.0.0.1:9"}
+    today = trading_day(configured_clock().now())
+    for day in (today, today - timedelta(days=1)):
+        order = BrokerOrder.objects.create(
+            account=account,
+            trading_day=day,
+            broker_order_id=f"of {day}",
+            exchange="NSE",
+            symbol="SBIN",
+            side="SELL",
+            order_type="LIMIT",
+            product="CNC",
+            quantity=5,
+            status=OrderStatus.OPEN,
+            first_seen_at=configured_clock().now(),
+            last_seen_at=configured_clock().now(),
+        )
+        for number in (1, 2):
+            order.fills.create(
+                fill_id=f"f{number}", quantity=number, price=Decimal("800.5"), first_seen_at=configured_clock().now()
+            )
+
+    given = factory.make_adapter(account).context.recorded_fills()
+    assert [(fill.broker_order_id, fill.fill_id, fill.quantity, fill.side) for fill in given] == [
+        (f"of {today}", "f1", 1, Side.SELL),
+        (f"of {today}", "f2", 2, Side.SELL),
+    ]
 
 
 def test_names_that_traders_write_find_the_same_gateway(broker: str) -> None:

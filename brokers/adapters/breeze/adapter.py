@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
@@ -48,8 +49,8 @@ class BreezeAPI(BrokerAdapter):
     def __init__(self, context: AdapterContext) -> None:
         super().__init__(context)
         self._client: Client | None = None
-        #: Executions of orders whose traded quantity has not grown since: (units, fills) by order id.
-        self._fills: dict[str, tuple[int, list[Fill]]] = {}
+        #: Executions by order id. What an interrupted reading has learnt is here alone.
+        self._fills: dict[str, list[Fill]] = {}
 
     # Session
 
@@ -156,12 +157,16 @@ class BreezeAPI(BrokerAdapter):
         return [parsing_orders.present_state(self.fetch_order(broker_order_id, instrument))]
 
     def fetch_trades(self) -> list[Fill]:
+        """The list of each exchange, and a call for each order whose executions nobody has read."""
         fills: list[Fill] = []
+        recorded: defaultdict[str, list[Fill]] = defaultdict(list)
+        for fill in self.context.recorded_fills():
+            recorded[fill.broker_order_id].append(fill)
         for exchange in tables.EXCHANGES:
             listed = {parsing.text(row, "order_id"): row for row in self._trade_rows(exchange)}
             units = parsing_orders.executed_units(listed.values())
             for order_id, row in listed.items():
-                fills += self._fills_of(exchange, order_id, row, units[order_id])
+                fills += self._fills_of(exchange, order_id, row, units[order_id], recorded[order_id])
         return fills
 
     def fetch_trades_between(self, first: date, last: date) -> list[Fill]:
@@ -343,16 +348,18 @@ class BreezeAPI(BrokerAdapter):
             executed = parsing_orders.executed_units(self._trade_rows(exchange, first, last))
         return [parsing_orders.order(row, self._find, executed) for row in listed]
 
-    def _fills_of(self, exchange: Exchange, order_id: str, row: parsing.Row, units: int) -> list[Fill]:
-        known_units, known = self._fills.get(order_id, (0, []))
-        if known_units == units:
-            return known
+    def _fills_of(
+        self, exchange: Exchange, order_id: str, row: parsing.Row, units: int, recorded: list[Fill]
+    ) -> list[Fill]:
+        for known in (self._fills.get(order_id, []), recorded):
+            if sum(fill.quantity for fill in known) == units:
+                return known
         what = f"trades of order {order_id}"
         answer = self._read(what, "get_trade_detail", exchange_code=exchange.value, order_id=order_id)
         fills = parsing_orders.fills(row, parsing.rows(answer, what), self._find)
         if not fills:
             raise UnreadableReply(f"Breeze lists {units} units traded of order {order_id} and no execution; ask again.")
-        self._fills[order_id] = (sum(fill.quantity for fill in fills), fills)
+        self._fills[order_id] = fills
         return fills
 
     def _find(self, key: str) -> Instrument | None:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -247,6 +248,31 @@ def test_executions_are_read_again_only_when_an_order_traded_more() -> None:
     assert first == again
     assert sum(fill.quantity for fill in first) == 75
     assert len(stub.seen) == 9
+
+
+def test_executions_that_another_process_has_read_are_not_asked_for() -> None:
+    nothing, row = refusal("No Data Found", status=200), fixture("trades_nfo")["Success"][0]
+    listed = {"Success": [row], "Status": 200, "Error": None}
+    day = (nothing, nothing, listed)
+    with breeze(*day, fixture("trade_detail"), nothing) as (adapter, _):
+        recorded = adapter.fetch_trades()
+    with breeze(*day, nothing) as (adapter, stub):
+        adapter.context = replace(adapter.context, recorded_fills=lambda: recorded)
+        assert adapter.fetch_trades() == recorded
+    assert len(stub.seen) == 4
+
+
+def test_of_an_order_that_traded_more_than_is_recorded_the_executions_are_read() -> None:
+    nothing, row = refusal("No Data Found", status=200), fixture("trades_nfo")["Success"][0]
+    listed = {"Success": [row], "Status": 200, "Error": None}
+    day = (nothing, nothing, listed)
+    with breeze(*day, fixture("trade_detail"), nothing, *day, fixture("trade_detail"), nothing) as (adapter, stub):
+        read = adapter.fetch_trades()
+        adapter.close()
+        adapter.use_session(GRANT)
+        adapter.context = replace(adapter.context, recorded_fills=lambda: [replace(read[0], quantity=1)])
+        assert adapter.fetch_trades() == read
+    assert len(stub.seen) == 10
 
 
 def test_a_quote_names_its_contract() -> None:
