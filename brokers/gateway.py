@@ -157,12 +157,14 @@ class BrokerGateway(GatewayReads, GatewayGtts):
     def check_feed(self, instrument: Instrument) -> None:
         self._adapter.check_feed(instrument)
 
-    def require_room(self, calls: int) -> None:
-        """See that so many calls of a question or an order can be made one after another.
+    def require_room(self, calls: int, *, urgency: Urgency) -> None:
+        """See that so many calls can be made one after another.
 
         :raises RateLimited: the account's calls are used up for now.
         """
-        self._patiently(lambda: self._limiter.require_room(self.account, calls=calls), seconds=_patience.get())
+        self._patiently(
+            lambda: self._limiter.require_room(self.account, calls=calls, urgency=urgency), seconds=_patience.get()
+        )
 
     # Mutations, for the ledger alone
 

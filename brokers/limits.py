@@ -1,20 +1,22 @@
 """The call budget of a broker account, shared by every process through Redis.
 
 One script counts all windows at once, by the server's clock: a call is granted in every window or in
-none. Polls may use a part of each window only, and of the day both they and questions leave a part to orders. When
-the server loses its counts, every process brings back what it remembers of its own with its next call, as it does with
-what could not wait while the server was away; those of the day are noted elsewhere as well, and given back from there.
+none. Polls and questions leave a part of each window and of the day to what is more urgent. When the server loses its counts, or starts anew and may have lost the last of them, every process brings back what it
+remembers of its own with its next call, as it does with what could not wait while the server was away; those of the day
+are noted elsewhere as well, and given back from there.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import os
+import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import IntEnum
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import redis
 from django.conf import settings
 
+from brokers import limit_scripts
 from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.errors import BrokerUnavailable, RateLimited
@@ -38,14 +41,14 @@ class Urgency(IntEnum):
     """What a call is for; what can wait leaves a part of the budget to what cannot."""
 
     POLL = 0
-    #: Finds out what became of an order. It may take a whole window, and must leave orders something of the day.
+    #: Finds out what became of an order. It leaves orders enough of a window to cancel, or to leave a position.
     QUESTION = 1
     #: Sends an order, or is needed for one.
     ORDER = 2
 
 
 #: Parts of a window, and of the day, that are kept for what is more urgent.
-WINDOW_RESERVE = {Urgency.POLL: 0.25, Urgency.QUESTION: 0.0, Urgency.ORDER: 0.0}
+WINDOW_RESERVE = {Urgency.POLL: 0.25, Urgency.QUESTION: 0.10, Urgency.ORDER: 0.0}
 DAY_RESERVE = {Urgency.POLL: 0.10, Urgency.QUESTION: 0.05, Urgency.ORDER: 0.0}
 #: Each window is counted this much longer, since a call reaches the broker a moment after its grant.
 SLACK_MS = 200
@@ -54,91 +57,14 @@ DAY_SPENT_WAIT = timedelta(hours=1)
 SOCKET_SECONDS = 2.0
 
 #: One in so many calls of a window is taken for forgotten when the server lost its counts: made by processes that have
-#: ended since.
+#: ended since. Who remembers none itself, as a new process does, knows of the loss by the account's session.
 FORGOTTEN_PART = 2
 #: One in so many calls of a window is left alone: for a call that a stopped process sends late, or that was made
 #: while Redis was away.
 HEADROOM_PART = 20
 
+#: What GRANT answers.
 _GRANTED, _WAIT, _DAY_SPENT, _COUNTS_WERE_LOST = range(4)
-
-# KEYS: log of grants (sorted set, score = ms), count of the day, birth of these counts in ms.
-# ARGV: the birth that the caller knows, the day's limit (-1: none), then limit and window in ms for each window.
-# Returns one of the codes above with: the moment of the grant, the milliseconds to wait, 0, the birth.
-_SCRIPT = """
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('SET', KEYS[3], now, 'NX', 'EX', 172800)
-local birth = redis.call('GET', KEYS[3])
-if birth ~= ARGV[1] then return {3, tonumber(birth)} end
-local day_limit = tonumber(ARGV[2])
-local used = tonumber(redis.call('GET', KEYS[2]) or '0')
-if day_limit >= 0 and used >= day_limit then return {2, 0} end
-local wait, longest = 0, 1
-for i = 3, #ARGV, 2 do
-  local limit, window = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  longest = math.max(longest, window)
-  if redis.call('ZCOUNT', KEYS[1], '(' .. (now - window), '+inf') >= limit then
-    local blocking = redis.call('ZRANGE', KEYS[1], -limit, -limit, 'WITHSCORES')
-    wait = math.max(wait, 1, blocking[2] and tonumber(blocking[2]) + window - now or window)
-  end
-end
-if wait > 0 then return {1, wait} end
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - longest)
-local number = redis.call('INCR', KEYS[2])
-redis.call('EXPIRE', KEYS[2], 172800)
-redis.call('EXPIRE', KEYS[3], 172800)
-redis.call('ZADD', KEYS[1], now, now .. ':' .. birth .. ':' .. number)
-redis.call('PEXPIRE', KEYS[1], longest)
-return {0, now}
-"""
-
-# KEYS: as above, what processes brought back of the day, what was noted of it. ARGV: the caller's name, its count of the
-# day, how many calls of others are taken for forgotten, the birth of the counts, the moments of the caller's newest grants.
-# What was brought back and what was noted are the same calls: the larger of both is counted.
-_BRING_BACK = """
-local own = tonumber(ARGV[2])
-if own > 0 then
-  local brought, noted = tonumber(redis.call('GET', KEYS[4]) or '0'), tonumber(redis.call('GET', KEYS[5]) or '0')
-  redis.call('INCRBY', KEYS[2], math.max(brought + own, noted) - math.max(brought, noted))
-  redis.call('EXPIRE', KEYS[2], 172800)
-  redis.call('SET', KEYS[4], brought + own, 'EX', 172800)
-end
-for i = 1, tonumber(ARGV[3]) do redis.call('ZADD', KEYS[1], ARGV[4], 'forgotten:' .. i) end
-for i = 5, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[1] .. ':' .. i) end
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('EXPIRE', KEYS[1], 172800) end
-"""
-
-# KEYS: as above. ARGV: the count of the day that was noted, the birth of the counts that said so.
-# Returns the count as it then is, and the birth of these counts.
-_GIVE_BACK = """
-local time = redis.call('TIME')
-redis.call('SET', KEYS[3], time[1] * 1000 + math.floor(time[2] / 1000), 'NX', 'EX', 172800)
-local birth, count = redis.call('GET', KEYS[3]), tonumber(redis.call('GET', KEYS[2]) or '0')
-local noted, lost = tonumber(ARGV[1]), 0
-if birth == ARGV[2] then
-  lost = noted - count
-elseif redis.call('SET', KEYS[5], noted, 'NX', 'EX', 172800) then
-  lost = noted - tonumber(redis.call('GET', KEYS[4]) or '0')
-end
-if lost > 0 then
-  count = redis.call('INCRBY', KEYS[2], lost)
-  redis.call('EXPIRE', KEYS[2], 172800)
-end
-return {count, tonumber(birth)}
-"""
-
-
-# KEYS: the first three. ARGV: the birth that the caller knows, the caller's name, the moments of calls that were not counted
-# when they were made. Returns whether they are counted now.
-_COUNT_LATE = """
-if redis.call('GET', KEYS[3]) ~= ARGV[1] then return 0 end
-redis.call('INCRBY', KEYS[2], #ARGV - 2)
-redis.call('EXPIRE', KEYS[2], 172800)
-for i = 3, #ARGV do redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i] .. ':' .. ARGV[2] .. ':late:' .. i) end
-redis.call('EXPIRE', KEYS[1], 172800)
-return 1
-"""
 
 
 class DayCount(NamedTuple):
@@ -148,25 +74,49 @@ class DayCount(NamedTuple):
     birth: int
 
 
+class _Call(NamedTuple):
+    """A call of this process: its moment in milliseconds by the server's clock, and what tells it from others of that."""
+
+    moment: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.moment}:{self.name}"
+
+
 @dataclass(kw_only=True)
 class _Memory:
     """What this process was granted of one key."""
 
+    #: No other process of any machine has it.
+    owner: str = field(default_factory=lambda: secrets.token_hex(8))
     #: Of the counts that know of it, in the server's milliseconds.
     birth: int = 0
+    #: The server's; none when a call could not be counted.
+    run: str = ""
+    #: Later calls were never counted, and of the others a new run can lack only those that a window still counts.
+    counted_until: int = 0
     day: str = ""
     of_day: int = 0
-    #: Milliseconds by the server's clock. No broker grants more in its longest window.
-    recent: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
-    #: Of these, what was made while the server could not be asked, in this machine's milliseconds.
-    uncounted: deque[int] = field(default_factory=lambda: deque(maxlen=1000))
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    #: No broker grants more in its longest window.
+    recent: deque[_Call] = field(default_factory=lambda: deque(maxlen=1000))
 
-    def note(self, moment: int, day: str, longest_ms: int) -> None:
-        """What is older than the longest window is forgotten, since no window would count it; never the newest."""
+    def next_name(self) -> str:
+        return f"{self.owner}:{next(self.numbers)}"
+
+    def note(self, moment: int, name: str, day: str) -> None:
         self.of_day = self.of_day + 1 if day == self.day else 1
         self.day = day
-        self.recent.append(moment)
-        while len(self.recent) > 1 and self.recent[0] <= moment - longest_ms:
+        self.recent.append(_Call(moment, name))
+
+    def maybe_uncounted(self, since: int) -> Iterator[_Call]:
+        """What a new run of the server may lack; ``since`` is from when on a window counts."""
+        return (call for call in self.recent if call.moment > min(since, self.counted_until))
+
+    def forget_before(self, moment: int) -> None:
+        """Forget what no window counts any more; never the newest."""
+        while len(self.recent) > 1 and self.recent[0].moment <= moment:
             self.recent.popleft()
 
 
@@ -190,45 +140,41 @@ class CallLimiter:
             redis_url, socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
         )
         # Loads the script again by itself after SCRIPT FLUSH or a restart of the server.
-        self._grant = self._redis.register_script(_SCRIPT)
-        self._bring_back = self._redis.register_script(_BRING_BACK)
-        self._give_back = self._redis.register_script(_GIVE_BACK)
-        self._late = self._redis.register_script(_COUNT_LATE)
+        self._grant = self._redis.register_script(limit_scripts.GRANT)
+        self._bring_back = self._redis.register_script(limit_scripts.BRING_BACK)
+        self._give_back = self._redis.register_script(limit_scripts.GIVE_BACK)
+        self._late = self._redis.register_script(limit_scripts.COUNT_LATE)
 
     def count(self, account: BrokerAccount, now: datetime, *, urgency: Urgency) -> None:
         """Count one call of an account at its broker, within the limits that the broker states.
 
-        Without Redis all but polls are let through: an order's own limits are in the ledger's database.
+        Without Redis only orders are let through: their own limits are in the ledger's database.
 
         :raises RateLimited, BrokerUnavailable: as :meth:`acquire` says.
         """
         capabilities = spec_of(account.broker).capabilities
+        day = trading_day(now).isoformat()
         try:
             self.acquire(
                 str(account),
                 windows=capabilities.call_limits,
                 per_day=capabilities.calls_per_day,
-                day=trading_day(now).isoformat(),
+                day=day,
                 urgency=urgency,
+                was_called=lambda: _was_called(account, now),
             )
         except BrokerUnavailable:
-            if urgency is Urgency.POLL:
+            if urgency is not Urgency.ORDER:
                 raise
+            memory = _memories.setdefault(str(account), _Memory())
+            with _memory_lock:
+                # What the server's clock says is not known; it is this machine's, or kept like it.
+                memory.note(time.time_ns() // 1_000_000, memory.next_name(), day)
+                memory.run = ""
             log.warning("call not counted yet, since Redis does not answer", extra={"account": str(account)})
-            longest_seconds = max((seconds for _, seconds in capabilities.call_limits), default=0)
-            self.note_uncounted(str(account), trading_day(now).isoformat(), longest_seconds * 1000 + SLACK_MS)
 
-    def note_uncounted(self, key: str, day: str, longest_ms: int) -> None:
-        """Remember a call that is made while Redis is away, to be counted when it is back."""
-        # What the server's clock says is not known; it is this machine's, or kept like it.
-        moment = time.time_ns() // 1_000_000
-        memory = _memories.setdefault(key, _Memory())
-        with _memory_lock:
-            memory.note(moment, day, longest_ms)
-            memory.uncounted.append(moment)
-
-    def require_room(self, account: BrokerAccount, *, calls: int) -> None:
-        """Look whether so many calls of a question or an order fit into every window now; counts none of them.
+    def require_room(self, account: BrokerAccount, *, calls: int, urgency: Urgency) -> None:
+        """Look whether so many calls fit into every window now; counts none of them.
 
         :raises RateLimited: they do not. Begun all the same, they would be given up half-way and be lost.
         :raises BrokerUnavailable: Redis cannot be asked.
@@ -238,7 +184,7 @@ class CallLimiter:
             for limit, seconds in spec_of(account.broker).capabilities.call_limits:
                 since = seconds_now * 1000 + micros // 1000 - seconds * 1000 - SLACK_MS
                 used = int(self._redis.zcount(f"mcube:calls:{{{account}}}:log", f"({since}", "+inf"))
-                if used + calls > limit - limit // HEADROOM_PART:
+                if used + calls > _open_to(urgency, limit):
                     raise RateLimited(
                         f"{account} has no room for {calls} calls now, {used} of {limit} in {seconds} s are used; "
                         "try again in a second.",
@@ -255,19 +201,21 @@ class CallLimiter:
         per_day: int | None,
         day: str,
         urgency: Urgency = Urgency.POLL,
+        was_called: Callable[[], bool] = lambda: False,
     ) -> None:
         """Count one call of ``key``, or refuse it and count nothing.
 
-        ``windows`` are (calls, seconds); ``day`` names the market's day, e.g. ``2026-11-22``.
+        ``windows`` are (calls, seconds); ``day`` names the market's day, e.g. ``2026-11-22``. ``was_called`` says whether
+        calls are known to have been made before, which new counts lack.
 
         :raises RateLimited: a window is full or the day is spent; says how long to wait.
         :raises BrokerUnavailable: Redis cannot be asked; without a count no call is made.
         """
         budget = [-1 if per_day is None else _share(per_day, DAY_RESERVE[urgency])]
         for calls, seconds in windows:
-            budget += [_share(calls - calls // HEADROOM_PART, WINDOW_RESERVE[urgency]), seconds * 1000 + SLACK_MS]
+            budget += [_open_to(urgency, calls), seconds * 1000 + SLACK_MS]
         try:
-            code, value = self._ask(key, day, budget)
+            code, value = self._ask(key, day, budget, _forgotten(windows), was_called)
         except redis.RedisError as error:
             raise _uncounted(key, error) from error
         if code == _DAY_SPENT:
@@ -282,37 +230,33 @@ class CallLimiter:
                 f"{key} has used its calls for now; try again in {wait} ms.", retry_after=timedelta(milliseconds=wait)
             )
 
-    def _ask(self, key: str, day: str, budget: list[int]) -> tuple[int, int]:
+    def _ask(
+        self, key: str, day: str, budget: list[int], forgotten: int, was_called: Callable[[], bool]
+    ) -> tuple[int, int]:
         """Code and value of the script, once the counts know what this process was granted before."""
         keys = _keys(key, day)
         memory = _memories.setdefault(key, _Memory())
-        self._count_late(keys, memory)
-        code, value = self._grant(keys=keys[:3], args=[memory.birth, *budget])
+        name = memory.next_name()
+        longest_ms = max(budget[2::2], default=0)
+        code, value, *server = self._grant(keys=keys[:3], args=[memory.birth, memory.run, name, *budget])
         if code == _COUNTS_WERE_LOST:
+            run, now, is_new = server
+            were_lost = bool(memory.recent) or (is_new and was_called())
             with _memory_lock:
                 if memory.birth != value:
                     of_day = memory.of_day if memory.day == day else 0
-                    # Who remembers nothing is new, and so may be the counts.
-                    forgotten = (
-                        max((limit // FORGOTTEN_PART for limit in budget[1::2]), default=0) if memory.recent else 0
-                    )
-                    args = [os.getpid(), of_day, forgotten, value, *memory.recent]
-                    self._bring_back(keys=keys, args=args)
-                    memory.birth = value
-                    memory.uncounted.clear()
-            code, value = self._grant(keys=keys[:3], args=[memory.birth, *budget])
+                    of_others = forgotten if were_lost else 0
+                    self._bring_back(keys=keys, args=[memory.owner, of_day, of_others, value, *map(str, memory.recent)])
+                else:
+                    self._late(keys=keys[:3], args=[value, *map(str, memory.maybe_uncounted(now - longest_ms))])
+                memory.birth, memory.run, memory.counted_until = value, run.decode(), now
+            code, value, *_ = self._grant(keys=keys[:3], args=[memory.birth, memory.run, name, *budget])
         if code == _GRANTED:
             with _memory_lock:
-                memory.note(value, day, max(budget[2::2], default=0))
+                memory.note(value, name, day)
+                memory.counted_until = value
+                memory.forget_before(value - longest_ms)
         return code, value
-
-    def _count_late(self, keys: list[str], memory: _Memory) -> None:
-        """Count what was made while Redis was away; if its counts are new, everything is brought back instead."""
-        if not memory.uncounted:
-            return
-        with _memory_lock:
-            if self._late(keys=keys[:3], args=[memory.birth, os.getpid(), *memory.uncounted]):
-                memory.uncounted.clear()
 
     def spent(self, accounts: Iterable[BrokerAccount], day: date) -> list[int]:
         """How many calls each account has made on an IST day, in their order.
@@ -364,6 +308,14 @@ def read_share(calls_per_day: int) -> int:
     return _share(calls_per_day, DAY_RESERVE[Urgency.POLL])
 
 
+def _was_called(account: BrokerAccount, now: datetime) -> bool:
+    """Whether the account has logged in on this IST day, which takes calls."""
+    from brokers.models import SessionState
+
+    opened = SessionState.objects.filter(account_id=account.pk).values_list("opened_at", flat=True).first()
+    return opened is not None and trading_day(opened) == trading_day(now)
+
+
 def _keys(key: str, day: str) -> list[str]:
     names = ("log", day, "birth", f"{day}:brought", f"{day}:noted")
     return [f"mcube:calls:{{{key}}}:{name}" for name in names]
@@ -380,6 +332,16 @@ def _uncounted(key: str, error: redis.RedisError) -> BrokerUnavailable:
         f"The calls of {key} cannot be counted, since Redis does not answer ({type(error).__name__}); "
         "no call is made. Start Redis, then try again."
     )
+
+
+def _open_to(urgency: Urgency, calls: int) -> int:
+    """How many calls of a window may be made before one of this urgency has to wait."""
+    return _share(calls - calls // HEADROOM_PART, WINDOW_RESERVE[urgency])
+
+
+def _forgotten(windows: Sequence[tuple[int, int]]) -> int:
+    """Calls of others that are taken for forgotten, whoever is the first to notice."""
+    return max((_open_to(Urgency.ORDER, calls) // FORGOTTEN_PART for calls, _ in windows), default=0)
 
 
 def _share(limit: int, reserve: float) -> int:

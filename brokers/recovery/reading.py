@@ -39,7 +39,7 @@ def read_book(account: BrokerAccount, gateway: BrokerGateway, *, proving: bool) 
     :raises RateLimited, LoginInProgress: not now; nothing is written.
     """
     if proving:
-        gateway.require_room(gateway.spec.capabilities.calls_to_read_all)
+        gateway.require_room(gateway.spec.capabilities.calls_to_read_all, urgency=Urgency.QUESTION)
     started_at = gateway.clock.now()
     session = sessions.current(account, clock=gateway.clock)
     record = BookRead.objects.create(

@@ -150,7 +150,7 @@ def position_of(intent: OrderIntent, gateway: BrokerGateway) -> Held:
     """
     # Asked with the last call that is free, the order would find none, wait, and ask with the next one that comes free.
     with suppress(BrokerUnavailable):
-        gateway.require_room(gateway.spec.capabilities.calls_to_read_positions + 1)
+        gateway.require_room(gateway.spec.capabilities.calls_to_read_positions + 1, urgency=Urgency.ORDER)
     asked_at = gateway.clock.now()
     positions = gateway.read(lambda adapter: adapter.fetch_positions(), urgency=Urgency.ORDER)
     units = sum(

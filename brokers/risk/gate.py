@@ -105,7 +105,7 @@ def check_turn(intent: OrderIntent, now: datetime) -> None:
 
     :raises RateLimited: not yet.
     """
-    rates = _rates(limits.of(intent.account, intent.strategy, intent.symbol))
+    rates = _rates(intent, limits.of(intent.account, intent.strategy, intent.symbol))
     rate.check(intent.account, now, urgent=switches.reduces(intent), counts_for_day=False, rates=rates)
 
 
@@ -161,7 +161,7 @@ def _take_token(intent: OrderIntent, applying: limits.Limits, now: datetime) -> 
             now,
             urgent=switches.reduces(intent),
             counts_for_day=_is_new(intent),
-            rates=_rates(applying),
+            rates=_rates(intent, applying),
         )
     except OrderDenied as error:
         limit = applying.of_account("max_orders_per_day")
@@ -175,14 +175,16 @@ def _is_new(intent: OrderIntent) -> bool:
     return intent.kind in PLACING_KINDS and intent.reserved_rupees is None
 
 
-def _rates(applying: limits.Limits) -> rate.OrderRates:
+def _rates(intent: OrderIntent, applying: limits.Limits) -> rate.OrderRates:
+    """What the account's limits say. Cancels and exits keep to what the exchange allows in a second, to no minute of ours."""
+
     def of(name: str) -> int | None:
         limit = applying.of_account(name)
         return int(limit.value) if limit else None
 
     return rate.OrderRates(
         per_second=of("max_orders_per_second"),
-        per_minute=of("max_orders_per_minute"),
+        per_minute=None if switches.reduces(intent) else of("max_orders_per_minute"),
         per_day=of("max_orders_per_day"),
     )
 

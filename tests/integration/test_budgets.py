@@ -34,7 +34,7 @@ def plan(budget: int, spent: int, left: float) -> DayPlan:
     return DayPlan(budget=budget, spent=spent, time_left=left)
 
 
-@settings(deadline=None, database=None)
+@settings(database=None)
 @given(budget=BUDGETS, spent=st.integers(0, 12_000), left=PARTS)
 def test_polls_at_an_even_pace_never_outlive_their_budget(budget: int, spent: int, left: float) -> None:
     """At the stretched pace the polls of the rest of a day cost no more than what is left, but for the tolerance."""
@@ -44,7 +44,7 @@ def test_polls_at_an_even_pace_never_outlive_their_budget(budget: int, spent: in
         assert budget * left / found.stretch <= found.left * 1.12 + 1e-6
 
 
-@settings(deadline=None, database=None)
+@settings(database=None)
 @given(budget=BUDGETS, spent=st.integers(0, 12_000), more=st.integers(0, 500), left=PARTS, later=PARTS)
 def test_more_spent_is_never_faster_and_less_time_never_slower(
     budget: int, spent: int, more: int, left: float, later: float

@@ -78,7 +78,7 @@ def arrivals(steps: list[tuple[int, int, int]], start: datetime) -> Iterator[tup
         yield from [(now, False)] * orders + [(now, True)] * cancels
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=STEPS,
     per_second=st.integers(1, 5),
@@ -130,7 +130,7 @@ def check_days(granted: list[tuple[int, bool]], per_day: int | None) -> None:
         before[day] += 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, per_second=st.integers(1, 9), per_minute=st.integers(1, 30))
 def test_who_waits_as_long_as_told_is_let_through(
     account: BrokerAccount, steps: list[tuple[int, int, int]], per_second: int, per_minute: int

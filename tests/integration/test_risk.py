@@ -340,6 +340,17 @@ def test_the_day_s_orders_are_limited_and_exits_still_go(desk: Desk) -> None:
     assert desk.gateway.cancel_order("000001") is True
 
 
+def test_no_minute_of_ours_holds_a_cancel_back(desk: Desk) -> None:
+    for number in range(4):
+        desk.send(f"k{number}", quantity=65 * (number + 1))
+        desk.pass_time(2)
+    limit(Scope.ACCOUNT, str(desk.account), max_orders_per_minute=4)
+    waiting = desk.send("k5", quantity=650)
+    assert (waiting.state, "order requests of this minute" in waiting.waiting_reason) == (IntentState.READY, True)
+    for number in range(4):
+        assert desk.gateway.cancel_order(f"{number + 1:06}") is True
+
+
 def test_a_strategy_s_rates_are_its_own(desk: Desk) -> None:
     limit(Scope.STRATEGY, "s1", max_orders_per_minute=1, max_orders_per_day=2)
     desk.send("k1", strategy="s1")

@@ -244,7 +244,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=25, suppress_health_check=list(HealthCheck), database=None)
 @given(steps=STEPS)
 def test_nothing_too_old_and_nothing_of_before_a_settlement_is_ever_served(
     gateway: BrokerGateway, adapter: ScriptedAdapter, steps: list[tuple[str, int]]
