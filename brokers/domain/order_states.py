@@ -33,7 +33,7 @@ class IntentState(StrEnum):
     ARMED = "ARMED"  # an attempt is under way
     WORKING = "WORKING"  # the broker took it; the book tells the rest
     UNKNOWN = "UNKNOWN"  # it may be at the broker; nobody sends it again
-    ABSENT = "ABSENT"  # was UNKNOWN, proved not to be there
+    ABSENT = "ABSENT"  # was UNKNOWN, proved not to be there; or a lost cancel that is not sent again after all
     NEEDS_HUMAN = "NEEDS_HUMAN"  # was UNKNOWN, and the book cannot settle it
     NOT_PLACED = "NOT_PLACED"  # absent for good; watched until the day ends
     DENIED = "DENIED"  # refused here, never sent
@@ -71,6 +71,8 @@ CANCEL_KINDS = frozenset({IntentKind.CANCEL, IntentKind.GTT_CANCEL})
 #: These are looked up in the broker's GTT book, the others in its order book.
 GTT_KINDS = frozenset({IntentKind.GTT, IntentKind.GTT_CANCEL, IntentKind.GTT_MODIFY})
 ORDER_KINDS = frozenset(IntentKind) - GTT_KINDS
+#: Ends that say that nothing was taken.
+UNTAKEN_STATES = frozenset({IntentState.DENIED, IntentState.WITHDRAWN, IntentState.LAPSED, IntentState.REFUSED})
 #: Not sent yet, and may still be.
 UNSENT_STATES = frozenset({IntentState.NEW, IntentState.READY, IntentState.AWAITING_APPROVAL})
 #: Nobody knows yet what the broker made of it: a cancel or modify in one of these blocks its like on the same order.
@@ -107,6 +109,11 @@ TRANSITIONS: dict[tuple[IntentState, IntentState], frozenset[Actor]] = {
     (_S.ARMED, _S.WORKING): frozenset({_A.SENDER}),
     (_S.ARMED, _S.REFUSED): frozenset({_A.SENDER}),
     (_S.ARMED, _S.UNKNOWN): frozenset({_A.SENDER, _A.SWEEPER}),
+    # A cancel that was lost, was to be sent again since the book still showed its order, and is not
+    (_S.READY, _S.ABSENT): frozenset({_A.CALLER, _A.PLAN, _A.PERSON, _A.SENDER, _A.SWEEPER}),
+    (_S.ARMED, _S.ABSENT): frozenset({_A.SENDER}),
+    (_S.ABSENT, _S.DONE): frozenset({_A.BOOK}),
+    (_S.ABSENT, _S.REJECTED): frozenset({_A.BOOK}),
     # Finding out
     (_S.UNKNOWN, _S.WORKING): frozenset({_A.RECONCILER, _A.SENDER}),  # found, or a late answer
     (_S.UNKNOWN, _S.ABSENT): frozenset({_A.RECONCILER}),

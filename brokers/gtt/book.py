@@ -74,8 +74,9 @@ def apply(account: BrokerAccount, rows: Iterable[Gtt], now: datetime) -> None:
 
 def follow(account: BrokerAccount, now: datetime) -> None:
     """End what the book shows done, or too late."""
+    lost = Q(state=IntentState.ABSENT, kind=IntentKind.GTT_CANCEL)
     working = OrderIntent.objects.filter(
-        account=account, kind__in=GTT_KINDS, state=IntentState.WORKING, mode=settings.MODE.value
+        Q(state=IntentState.WORKING, kind__in=GTT_KINDS) | lost, account=account, mode=settings.MODE.value
     )
     for intent in working.select_related("account", "gtt").order_by("pk"):
         _follow(intent, now)

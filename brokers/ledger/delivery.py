@@ -35,7 +35,7 @@ from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway
 from brokers.ledger import queries, sender
 from brokers.ledger.operations import lapse
-from brokers.ledger.settlement import SESSION_REFUSED, TRY_AGAIN, acked, classify, interrupted, settle
+from brokers.ledger.settlement import TRY_AGAIN, acked, classify, interrupted, settle
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import OrderAttempt, OrderIntent
 from brokers.risk import gate
@@ -219,7 +219,7 @@ def _send(
             settle(intent, attempt, interrupted(error, trace), clock.now())
             raise
     settle(intent, attempt, settlement, clock.now())
-    if settlement.outcome is AttemptOutcome.REFUSED and settlement.code == SESSION_REFUSED:
+    if settlement.outcome is AttemptOutcome.REFUSED and settlement.code == OrderAttempt.SESSION_REFUSED:
         gateway.report_expired(attempt.session_version)
     return intent
 

@@ -207,13 +207,13 @@ def record_modify(
 
 
 def withdraw(intent: OrderIntent, *, cause: str) -> bool:
-    """Take back an intent that was not sent yet; False when it is too late."""
+    """Take back an intent that was not sent yet; False when it is too late, or when it is sent again and may be there."""
     try:
         with transaction.atomic():
             move(intent, IntentState.WITHDRAWN, actor=Actor.CALLER, cause=cause, at=configured_clock().now())
     except StaleIntent:
         return False
-    return True
+    return intent.state == IntentState.WITHDRAWN
 
 
 def sweep(limit: int = 500) -> list[OrderIntent]:

@@ -34,8 +34,6 @@ log = logging.getLogger("brokers.ledger")
 TRY_AGAIN = timedelta(seconds=1)
 #: Attempts that are proven not to have left; after these the intent lapses.
 MAX_TRIES = 3
-#: ``Settlement.code`` of a refusal that only says that the session is not valid.
-SESSION_REFUSED = "session"
 #: ``Settlement.code`` of an answer that says that the broker has an order with this tag.
 TAG_TAKEN = "tag taken"
 
@@ -63,7 +61,7 @@ def classify(error: BrokerError, trace: WireTrace) -> Settlement:
         outcome, state = AttemptOutcome.REFUSED, IntentState.WORKING
     elif isinstance(error, (SessionExpired, OrderRejected)):
         outcome, state = AttemptOutcome.REFUSED, IntentState.REFUSED
-    codes = {SessionExpired: SESSION_REFUSED, TagTaken: TAG_TAKEN}
+    codes = {SessionExpired: OrderAttempt.SESSION_REFUSED, TagTaken: TAG_TAKEN}
     return Settlement(
         outcome=outcome,
         state=state,
@@ -137,8 +135,8 @@ def _where_to(
     )
     if not refused:
         return result.outcome, result.state, {}
-    if result.code == SESSION_REFUSED and now + TRY_AGAIN <= intent.not_after:
-        refused_before = intent.attempts.filter(outcome=AttemptOutcome.VOID, reply_code=SESSION_REFUSED)
+    if result.code == OrderAttempt.SESSION_REFUSED and now + TRY_AGAIN <= intent.not_after:
+        refused_before = intent.attempts.filter(outcome=AttemptOutcome.VOID, reply_code=result.code)
         if not refused_before.exists():
             return AttemptOutcome.VOID, IntentState.READY, again
     return result.outcome, IntentState.REFUSED, {"closed_reason": result.cause[:500]}

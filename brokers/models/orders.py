@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from brokers.domain.order_states import (
+    CANCEL_KINDS,
     PLACING_KINDS,
     RESERVING_STATES,
     UNSETTLED_STATES,
@@ -127,9 +128,22 @@ class OrderIntent(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.client_order_id}"
 
+    def lost_cancel(self) -> "OrderAttempt | None":
+        """The newest attempt of a cancel that was judged without effect, so that it be sent again; None for all else.
+
+        A book that lags is enough for that judgement: the attempt may have been taken.
+        """
+        if self.kind not in CANCEL_KINDS:
+            return None
+        judged = self.attempts.filter(outcome=AttemptOutcome.VOID).exclude(reply_code=OrderAttempt.SESSION_REFUSED)
+        return judged.order_by("-number").first()
+
 
 class OrderAttempt(models.Model):
     """One try to send an intent, committed before its first byte."""
+
+    #: ``reply_code`` of a refusal that only says that the session is not valid.
+    SESSION_REFUSED = "session"
 
     intent = models.ForeignKey(OrderIntent, on_delete=models.PROTECT, related_name="attempts")
     number = models.PositiveSmallIntegerField()

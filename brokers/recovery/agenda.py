@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
-from brokers.domain.order_states import GTT_KINDS, ORDER_KINDS, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import CANCEL_KINDS, GTT_KINDS, ORDER_KINDS, AttemptOutcome, IntentKind, IntentState
 from brokers.models import BrokerAccount, HumanDecision, OrderAttempt, OrderIntent
 
 
@@ -40,6 +40,8 @@ class Question(NamedTuple):
     @property
     def is_open(self) -> bool:
         """Nobody knows yet what became of it, and nobody was asked."""
+        if self.kind in CANCEL_KINDS and self.state == IntentState.ABSENT:
+            return self.outcome == AttemptOutcome.VOID
         return self.outcome == AttemptOutcome.UNKNOWN and self.state == IntentState.UNKNOWN
 
 
@@ -90,9 +92,12 @@ def attempts(account: BrokerAccount, questions: Iterable[Question]) -> list[Orde
 
 
 def absent(account: BrokerAccount) -> QuerySet[OrderAttempt]:
-    """The newest attempts of what is proved absent and may still be sent again."""
+    """The newest attempts of what is proved absent and may still be sent again. A cancel is not among them: in that
+    state it is an open question.
+    """
     newest = OrderAttempt.objects.filter(intent=OuterRef("intent")).order_by("-number").values("pk")[:1]
-    return _attempts(account).filter(intent__state=IntentState.ABSENT, pk=Subquery(newest))
+    proved = _attempts(account).filter(intent__state=IntentState.ABSENT, pk=Subquery(newest))
+    return proved.exclude(intent__kind__in=CANCEL_KINDS)
 
 
 def left_over(account: BrokerAccount, day: date) -> QuerySet[OrderAttempt]:

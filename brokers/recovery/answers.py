@@ -16,13 +16,20 @@ from brokers.models import OrderAttempt, OrderIntent, Severity
 
 
 def declare_absent(attempt: OrderAttempt, cause: str, now: datetime, evidence: dict[str, Any] | None = None) -> None:
-    """:raises StaleIntent: somebody else judged it meanwhile."""
+    """Write that a lost attempt was without effect, and send it again or close it.
+
+    :raises StaleIntent: somebody else judged it meanwhile.
+    """
+    intent = attempt.intent
     with transaction.atomic():
+        if intent.state == IntentState.ABSENT:
+            _close(intent, now, closed_reason=cause[:500])
+            return
         unknown = OrderAttempt.objects.filter(pk=attempt.pk, outcome=AttemptOutcome.UNKNOWN)
         if not unknown.update(outcome=AttemptOutcome.VOID):
             raise StaleIntent(f"{attempt} was judged meanwhile.")
         move(
-            attempt.intent,
+            intent,
             IntentState.ABSENT,
             actor=Actor.RECONCILER,
             cause=cause,
@@ -30,20 +37,26 @@ def declare_absent(attempt: OrderAttempt, cause: str, now: datetime, evidence: d
             evidence=evidence,
             closed_reason=cause[:500],
         )
+        # In one with what follows from it: nobody who is stopped here leaves a cancel that is never sent again.
+        settle_absent(intent, now)
     attempt.outcome = AttemptOutcome.VOID
 
 
 def settle_absent(intent: OrderIntent, now: datetime) -> None:
     """Send again what may be sent again, and close what is too old or may not."""
-    if now <= intent.not_after:
-        if not _may_be_sent_again(intent):
-            return
-        new, actor, cause = IntentState.READY, Actor.POLICY, "sent once more, since it is proved absent"
-        changes: dict[str, Any] = {"not_before": now, "closed_reason": ""}
-    else:
-        new, actor, cause, changes = IntentState.NOT_PLACED, Actor.RECONCILER, intent.closed_reason[:300], {}
+    if now > intent.not_after:
+        _close(intent, now)
+    elif _may_be_sent_again(intent):
+        cause = "sent once more, since it is proved absent"
+        with transaction.atomic():
+            ready = IntentState.READY
+            move(intent, ready, actor=Actor.POLICY, cause=cause, at=now, not_before=now, closed_reason="")
+
+
+def _close(intent: OrderIntent, now: datetime, **changes: Any) -> None:
+    cause = str(changes.get("closed_reason", intent.closed_reason))[:300] or "absent, and its time is over"
     with transaction.atomic():
-        move(intent, new, actor=actor, cause=cause or "absent, and its time is over", at=now, **changes)
+        move(intent, IntentState.NOT_PLACED, actor=Actor.RECONCILER, cause=cause, at=now, **changes)
 
 
 def _may_be_sent_again(intent: OrderIntent) -> bool:

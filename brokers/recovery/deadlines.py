@@ -13,7 +13,7 @@ from brokers.alerts import raise_alert
 from brokers.calendar import MarketCalendar
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import Exchange, OrderStatus
-from brokers.domain.order_states import IntentState
+from brokers.domain.order_states import CANCEL_KINDS, IntentState
 from brokers.ledger import book
 from brokers.models import Alert, BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent, Severity
 from brokers.recovery import agenda, visibility
@@ -41,7 +41,8 @@ def last_ended_day(now: datetime) -> date:
 def alert_overdue(account: BrokerAccount, questions: list[Question], within: timedelta, now: datetime) -> None:
     """Tell people of what has been unknown for longer than ``within``; at once when it was to reduce a position."""
     since = now - min(within, visibility.usual_bound())
-    late = [each for each in questions if each.reduce_only or each.quiet_at < since]
+    unknown = [each for each in questions if each.state == IntentState.UNKNOWN]
+    late = [each for each in unknown if each.reduce_only or each.quiet_at < since]
     if not late:
         return
     # Since it became unknown, which it may do again when it is sent again.
@@ -88,8 +89,10 @@ def ask_without_calls(account: BrokerAccount, questions: list[Question], proofs:
 
 
 def _ask(account: BrokerAccount, questions: list[Question], cause: str, now: datetime) -> None:
+    """Unless the round that found them has answered them."""
+    states = {each.pk: each.state for each in questions}
     for attempt in agenda.attempts(account, questions) if questions else ():
-        if attempt.intent.state == IntentState.UNKNOWN:
+        if attempt.intent.state == states[attempt.pk]:
             unless_stale(ask_person, attempt, cause, now)
 
 
@@ -102,7 +105,10 @@ def _cut_off(session: tuple[datetime, datetime] | None, proof_at: datetime) -> d
 def close_what_is_over(account: BrokerAccount, questions: list[Question], now: datetime) -> bool:
     """Close what time alone has answered; whether there was anything."""
     day = trading_day(now)
-    is_late = any(each.state == IntentState.ABSENT and each.not_after < now for each in questions)
+    is_late = any(
+        each.state == IntentState.ABSENT and each.not_after < now and each.kind not in CANCEL_KINDS
+        for each in questions
+    )
     is_left_over = any(
         each.state in (IntentState.UNKNOWN, IntentState.WORKING) and each.trading_day < day for each in questions
     )

@@ -19,7 +19,7 @@ from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.capabilities import Operation
 from brokers.domain.gtt import GttStatus
-from brokers.domain.order_states import GTT_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import CANCEL_KINDS, GTT_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gtt import book
 from brokers.ledger.delivery import UNRESOLVED
@@ -47,7 +47,8 @@ def reconcile(account: BrokerAccount, now: datetime) -> None:
         return
     for attempt in agenda.absent(account).filter(intent__kind__in=GTT_KINDS, intent__not_after__lt=now):
         unless_stale(lambda each: settle_absent(each.intent, now), attempt)
-    questions = [each for each in agenda.of(account, trading_day(now), GTT_KINDS) if each.state != IntentState.ABSENT]
+    found = agenda.of(account, trading_day(now), GTT_KINDS)
+    questions = [each for each in found if each.is_open or each.state != IntentState.ABSENT]
     within = visibility.bound(account, now)
     open_ones = [each for each in questions if each.is_open]
     alert_overdue(account, open_ones, within, now)
@@ -116,7 +117,10 @@ def _is_due(account: BrokerAccount, now: datetime) -> bool:
     person said today is not there.
     """
     intents = OrderIntent.objects.filter(account=account, kind__in=GTT_KINDS)
-    open_ones = intents.filter(state__in=[IntentState.UNKNOWN, IntentState.WORKING]).order_by("-updated_at")
+    is_open = Q(state__in=[IntentState.UNKNOWN, IntentState.WORKING]) | Q(
+        state=IntentState.ABSENT, kind__in=CANCEL_KINDS
+    )
+    open_ones = intents.filter(is_open).order_by("-updated_at")
     newest = open_ones.values_list("updated_at", flat=True).first()
     if newest is not None:
         pause = OFTEN if now - newest < IS_OLD else SELDOM
@@ -156,6 +160,9 @@ class _Round:
         elif intent.state == IntentState.NOT_PLACED:
             if intent.kind == IntentKind.GTT and attempt.outcome != AttemptOutcome.NOT_SENT:
                 self._watch(attempt)
+        elif intent.state == IntentState.ABSENT:
+            if intent.gtt is not None and intent.lost_cancel() == attempt:
+                self._judge_mutation(attempt, intent.gtt)
         elif intent.state != IntentState.UNKNOWN or attempt.outcome != AttemptOutcome.UNKNOWN:
             return
         elif intent.kind == IntentKind.GTT:
@@ -234,7 +241,6 @@ class _Round:
             ask_person(attempt, f"the GTT book shows {gtt} with neither its old prices nor the new ones", self.now)
         else:
             declare_absent(attempt, f"the GTT book still shows {gtt} as it was", self.now)
-            settle_absent(intent, self.now)
 
     def _found_effect(self, attempt: OrderAttempt, cause: str) -> None:
         with transaction.atomic():
@@ -279,7 +285,7 @@ def _tell_of_cancel(cancel: OrderIntent, gtt: GttOrder, now: datetime) -> None:
 
 def _is_sent_again(intent: OrderIntent, now: datetime) -> bool:
     """Whether it is sent again at once, whatever the book is worth: the goal of a cancel stays the same."""
-    return intent.kind == IntentKind.GTT_CANCEL and now <= intent.not_after
+    return (intent.kind, intent.state) == (IntentKind.GTT_CANCEL, IntentState.UNKNOWN) and now <= intent.not_after
 
 
 def _is_as_before(gtt: GttOrder, change: OrderIntent) -> bool:

@@ -31,7 +31,7 @@ from brokers.limits import Urgency
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
 from brokers.recovery import absence, agenda, fencing, gtts, matching, visibility
 from brokers.recovery.agenda import Question
-from brokers.recovery.answers import alert_twice, ask_person, declare_absent, settle_absent, unless_stale
+from brokers.recovery.answers import alert_twice, ask_person, declare_absent, unless_stale
 from brokers.recovery.deadlines import (
     alert_overdue,
     ask_in_time,
@@ -270,7 +270,6 @@ class _Round:
         count = len(proof["readings"])
         cause = f"not in {count} complete readings of the book, the last at {self.now.isoformat(timespec='seconds')}"
         declare_absent(attempt, cause, self.now, proof)
-        settle_absent(attempt.intent, self.now)
 
     def _doubtful(self, attempt: OrderAttempt) -> list[BrokerOrder]:
         place = _place(attempt.intent)
@@ -288,15 +287,24 @@ class _Round:
         if order is None:
             return
         status = OrderStatus(order.status)
-        if status.is_terminal or (intent.kind == IntentKind.MODIFY and book.shows(order, intent)):
+        if intent.state == IntentState.ABSENT:
+            self._judge_given_up(attempt, order)
+        elif status.is_terminal or (intent.kind == IntentKind.MODIFY and book.shows(order, intent)):
             self._found_effect(attempt, order)
         elif order.broker_order_id not in self.reading.shown:
             return
         elif intent.kind == IntentKind.CANCEL and self.now <= intent.not_after:
             # It is sent again at once, whatever the book is worth: its goal stays the same however often it is sent.
             if self.reading.record.started_at > attempt.quiet_at:
-                self._declare_unchanged(attempt, f"the book still shows {order} {status.lower()}")
+                declare_absent(attempt, f"the book still shows {order} {status.lower()}", self.now)
         elif self._has_waited(attempt):
+            self._judge_unchanged(attempt, order)
+
+    def _judge_given_up(self, attempt: OrderAttempt, order: BrokerOrder) -> None:
+        """A lost cancel that was to be sent again and was not. That its order has ended, the reading itself has written."""
+        is_newest = attempt.intent.lost_cancel() == attempt
+        is_shown_open = order.broker_order_id in self.reading.shown and not OrderStatus(order.status).is_terminal
+        if is_newest and is_shown_open and self._has_waited(attempt):
             self._judge_unchanged(attempt, order)
 
     def _found_effect(self, attempt: OrderAttempt, order: BrokerOrder) -> None:
@@ -319,20 +327,18 @@ class _Round:
             if self.reading.record.started_at > self.proofs[attempt.pk] + visibility.scaled(visibility.PROVING):
                 ask_person(attempt, f"only a session from before it was sent shows {order} as it was", self.now)
         elif attempt.intent.kind == IntentKind.CANCEL:
-            self._declare_unchanged(attempt, f"the book still shows {order} {order.status.lower()}")
-        elif before and order.filled_quantity != int(before["filled_quantity"]):
-            cause = f"{order} was filled to {order.filled_quantity} meanwhile and is not changed; decide again"
-            self._declare_unchanged(attempt, cause)
-        elif before and all(Decimal(getattr(order, name) or 0) == Decimal(before[name] or 0) for name in _CHANGEABLE):
-            self._declare_unchanged(
-                attempt, f"{order} still has its old values; give the change again if it is still wanted"
-            )
-        else:
+            declare_absent(attempt, f"the book still shows {order} {order.status.lower()}", self.now)
+        elif not before or any(
+            Decimal(getattr(order, name) or 0) != Decimal(before[name] or 0) for name in _CHANGEABLE
+        ):
             ask_person(attempt, f"{order} has neither its old values nor the new ones", self.now)
-
-    def _declare_unchanged(self, attempt: OrderAttempt, cause: str) -> None:
-        declare_absent(attempt, cause, self.now)
-        settle_absent(attempt.intent, self.now)
+        elif order.filled_quantity != int(before["filled_quantity"]):
+            cause = f"{order} was filled to {order.filled_quantity} meanwhile and is not changed; decide again"
+            declare_absent(attempt, cause, self.now)
+        else:
+            declare_absent(
+                attempt, f"{order} still has its old values; give the change again if it is still wanted", self.now
+            )
 
     # What was absent
 

@@ -29,6 +29,7 @@ from brokers.domain.gtt import GttAck, GttCancel, GttChange, GttRequest, GttRole
 from brokers.domain.order_states import AttemptOutcome, IntentKind, IntentState
 from brokers.factory import BrokerFactory
 from brokers.gtt import book, recording
+from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
     Alert,
@@ -683,6 +684,30 @@ def test_a_cancel_whose_answer_was_lost_is_settled_by_the_book(desk: GttDesk, lo
     deliver(cancel.pk)
     desk.recover_after(25)
     assert state_of(cancel) == IntentState.DONE
+
+
+@pytest.mark.parametrize(
+    ("status", "ends"),
+    [
+        (GttStatus.CANCELLED, IntentState.DONE),
+        (GttStatus.TRIGGERED, IntentState.REJECTED),
+        (GttStatus.ACTIVE, IntentState.NOT_PLACED),
+    ],
+)
+def test_a_lost_cancel_that_is_given_up_is_what_the_gtt_book_says(
+    desk: GttDesk, status: GttStatus, ends: IntentState
+) -> None:
+    _, gtt = desk.placed()
+    desk.adapter.script = [drops]
+    cancel = deliver(desk.cancel(gtt).pk)
+    desk.recover_after(25)
+    cancel.refresh_from_db()
+    assert not operations.withdraw(cancel, cause="the strategy changed its mind")
+    assert state_of(cancel) == IntentState.ABSENT, "it may have been taken all the same"
+    if status is not GttStatus.ACTIVE:
+        desk.adapter.gtts.end(gtt.gtt_order_id, status)
+    desk.recover_after(MUST_SHOW_SECONDS + 1)
+    assert state_of(cancel) == ends
 
 
 @pytest.mark.parametrize("lost", [takes_and_drops, drops])

@@ -13,10 +13,11 @@ import redis
 from django.conf import settings
 
 from brokers import limits, sessions
+from brokers.calendar import MarketCalendar
 from brokers.clock import IST, SimulatedClock, configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.account import Position
-from brokers.domain.enums import OrderStatus, Product, Side
+from brokers.domain.enums import Exchange, OrderStatus, Product, Side
 from brokers.domain.errors import (
     BrokerUnavailable,
     LoginFailed,
@@ -829,6 +830,73 @@ def test_a_lost_cancel_is_not_sent_again_after_its_time(desk: Desk) -> None:
     assert desk.adapter.reads.count("login") == 1
 
 
+def give_up(desk: Desk, cancel: OrderIntent, why: str) -> None:
+    """Let a lost cancel, which is to be sent again, not be sent again."""
+    assert end_of(cancel)[0] == IntentState.READY
+    now = configured_clock().now()
+    if why == "lapsed":
+        operations.lapse(cancel, now + timedelta(minutes=3), Actor.SWEEPER)
+    elif why == "withdrawn":
+        assert not operations.withdraw(cancel, cause="the strategy changed its mind")
+    elif why == "refused":
+        desk.adapter.script = [scripted_broker.refuses("Too many requests.")]
+        deliver(cancel.pk)
+    else:
+        desk.adapter.script = [scripted_broker.never_leaves] * 2
+        for _ in range(2):
+            desk.pass_time(2)
+            deliver(cancel.pk)
+
+
+@pytest.mark.parametrize("why", ["lapsed", "withdrawn", "refused", "not sent"])
+@pytest.mark.parametrize(
+    ("status", "ends"),
+    [
+        (OrderStatus.CANCELLED, IntentState.DONE),
+        (OrderStatus.FILLED, IntentState.REJECTED),
+        (OrderStatus.OPEN, IntentState.NOT_PLACED),
+    ],
+)
+def test_a_lost_cancel_that_is_given_up_is_what_the_book_says(
+    desk: Desk, why: str, status: OrderStatus, ends: IntentState
+) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 20)
+    give_up(desk, cancel, why)
+    assert end_of(cancel)[0] == IntentState.ABSENT, "it may have been taken all the same"
+    look(desk, 20)
+    assert end_of(cancel)[0] == IntentState.ABSENT, "a book may show for a while what was before it"
+    desk.set_book("000001", status=status, filled_quantity=130 if status is OrderStatus.FILLED else 0)
+    look(desk, MUST_SHOW_SECONDS)
+    assert end_of(cancel)[0] == ends
+
+
+def test_a_lost_cancel_that_is_given_up_is_put_before_a_person_where_no_session_is_newer(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 20)
+    give_up(desk, cancel, "lapsed")
+    desk.adapter.logins = [LoginFailed("The one-time password was refused.")] * 20
+    look(desk, MUST_SHOW_SECONDS)
+    assert end_of(cancel)[0] == IntentState.ABSENT
+    look(desk, 125)
+    assert end_of(cancel)[0] == IntentState.NEEDS_HUMAN
+
+
+def test_a_judge_that_is_stopped_leaves_the_question_open(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr("brokers.recovery.answers.settle_absent", stop)
+        with pytest.raises(KeyboardInterrupt):
+            look(desk, 20)
+    assert end_of(cancel) == (IntentState.UNKNOWN, AttemptOutcome.UNKNOWN)
+    look(desk, 50)
+    assert end_of(cancel)[0] == IntentState.READY
+
+
 @pytest.mark.parametrize(("kind", "changes"), [(IntentKind.CANCEL, {}), (IntentKind.MODIFY, {"limit_price": "101.50"})])
 def test_a_session_from_before_does_not_show_that_nothing_came_of_it(
     desk: Desk, kind: IntentKind, changes: dict[str, str]
@@ -882,9 +950,10 @@ def test_a_fill_beside_a_lost_change_leaves_it_to_the_strategy(desk: Desk) -> No
     assert "decide again" in change.closed_reason
 
 
-def test_values_that_nobody_sent_are_put_before_a_person(desk: Desk) -> None:
+@pytest.mark.parametrize("filled", [0, 65])
+def test_values_that_nobody_sent_are_put_before_a_person(desk: Desk, filled: int) -> None:
     change = mutate(desk, IntentKind.MODIFY, scripted_broker.drops, limit_price="101.50")
-    desk.set_book("000001", limit_price=Decimal("99.00"))
+    desk.set_book("000001", limit_price=Decimal("99.00"), filled_quantity=filled)
     look(desk, 200)
     assert end_of(change)[0] == IntentState.NEEDS_HUMAN
 
@@ -941,6 +1010,26 @@ def test_a_cancel_that_was_open_when_its_day_ended_ends_with_its_order(desk: Des
     look(desk, 0)
     next_day(desk)
     assert (lost("other").state, end_of(cancel)[0]) == (IntentState.EXPIRED, IntentState.REJECTED)
+
+
+def test_a_cancel_that_was_given_up_ends_with_its_order_or_is_put_before_a_person(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 20)
+    give_up(desk, cancel, "lapsed")
+    next_day(desk)
+    assert (lost("other").state, end_of(cancel)[0]) == (IntentState.NEEDS_HUMAN, IntentState.NEEDS_HUMAN)
+
+
+def test_what_was_proved_absent_late_in_the_day_is_no_question_any_more(desk: Desk) -> None:
+    intent = lose(desk, taken=False)
+    session = MarketCalendar(configured_clock()).session(Exchange(intent.exchange), intent.trading_day)
+    assert session is not None
+    ask_at = session[1].astimezone(IST) - deadlines.BEFORE_CLOSE
+    at(desk, ask_at.hour, ask_at.minute)
+    OrderIntent.objects.filter(pk=intent.pk).update(not_after=session[1])
+    look(desk, -50, 25, 26)
+    assert end_of(intent)[0] == IntentState.ABSENT
+    assert not Alert.objects.filter(kind="needs_human").exists()
 
 
 def test_orders_of_another_mode_are_not_looked_for(desk: Desk) -> None:

@@ -7,8 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from brokers.domain.order_states import TERMINAL_STATES, Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import (
+    TERMINAL_STATES,
+    UNTAKEN_STATES,
+    Actor,
+    AttemptOutcome,
+    IntentKind,
+    IntentState,
+)
 from tests.model.explorer import Step
 from tests.model.placing import NEVER_SENT, Placing, Wire, World
 
@@ -58,7 +66,8 @@ class Changing(Placing):
                 yield Step(f"the broker does request {n + 1}", True, taken)
         flying = any(attempt.wire is Wire.FLYING for attempt in intent.attempts)
         hidden = world.target.shown != (world.target.truth, world.target.changed)
-        if intent.state is S.UNKNOWN and not intent.waited and not flying and not hidden:
+        waits = intent.state is S.UNKNOWN or (intent.state is S.ABSENT and intent.kind is IntentKind.CANCEL)
+        if waits and not intent.waited and not flying and not hidden:
             yield Step("V passes", True, self.change(world, number, waited=True))
 
     def reconciler(self, world: World, number: int) -> Iterator[Step[World]]:
@@ -80,16 +89,38 @@ class Changing(Placing):
             yield from move(S.NEEDS_HUMAN, A.RECONCILER, "no readable book until the cut-off", certain=False)
             if shows or status != "open":
                 yield from move(S.WORKING, A.RECONCILER, "the book answers", outcome=O.ADOPTED)
+            elif cancels and not world.late and len(intent.attempts) < self.rules.tries:
+                yield from self.repeat(world, number)
             elif waited:
                 yield from move(S.ABSENT, A.RECONCILER, "the book shows the old values", outcome=O.VOID)
             elif self.rules.believes_empty_books:
                 yield from move(S.ABSENT, A.RECONCILER, "a book that lags is believed", outcome=O.VOID)
+        elif intent.state is S.ABSENT and cancels and (shows or status != "open"):
+            yield from move(S.DONE if shows else S.REJECTED, A.BOOK, "the book shows it after all")
+        elif intent.state is S.ABSENT and cancels and not waited:
+            yield from move(S.NEEDS_HUMAN, A.RECONCILER, "no readable book until the cut-off", certain=False)
         elif intent.state is S.ABSENT:
             yield from move(S.NOT_PLACED, A.RECONCILER, "absent for good")
-            if not intent.resent and not world.late and len(intent.attempts) < self.rules.tries:
+            again = not cancels and not intent.resent and not world.late
+            if again and len(intent.attempts) < self.rules.tries:
                 yield from move(S.READY, A.POLICY, "policy repeats it", certain=False, resent=1)
         elif intent.state is S.NOT_PLACED and shows:
             yield from move(S.NEEDS_HUMAN, A.RECONCILER, "it showed up after all")
+
+    def repeat(self, world: World, number: int) -> Iterator[Step[World]]:
+        """A lost cancel is sent again at once while a book, though it may lag, shows its order open."""
+        for judged in self.move(world, number, S.ABSENT, A.RECONCILER, "still open", outcome=O.VOID):
+            yield from self.move(judged.world, number, S.READY, A.POLICY, "a cancel is repeated")
+
+    def move(
+        self, world: World, number: int, new: IntentState, actor: Actor, cause: str, **more: Any
+    ) -> Iterator[Step[World]]:
+        """As for an order, but that a cancel which was lost does not end as if it had never been sent."""
+        intent = world.intents[number]
+        was_lost = any(attempt.outcome is O.VOID for attempt in intent.attempts)
+        if new in UNTAKEN_STATES and intent.kind is IntentKind.CANCEL and was_lost and self.rules.keeps_in_mind:
+            new = S.ABSENT
+        yield from super().move(world, number, new, actor, cause, **more)
 
     def outcomes(self, world: World, number: int) -> Iterator[str]:
         intent, target = world.intents[number], world.target
@@ -98,13 +129,19 @@ class Changing(Placing):
             yield "DUPLICATED"
         if intent.state is S.DONE and not done:
             yield "PHANTOM"
-        denies = NEVER_SENT | {S.ABSENT, S.NOT_PLACED} | ({S.REJECTED} if intent.kind is IntentKind.CANCEL else set())
+        cancels = intent.kind is IntentKind.CANCEL
+        # A cancel that is to be sent again, or was to be, does not say that it was not taken.
+        repeated = {S.READY} if any(a.outcome is O.VOID for a in intent.attempts) else set()
+        denies = (
+            (NEVER_SENT - repeated) | {S.REJECTED, S.NOT_PLACED} if cancels else NEVER_SENT | {S.ABSENT, S.NOT_PLACED}
+        )
         if done and intent.state in denies and target.truth != "filled after all":
             yield "LOST"
         if target.mirror is not S.WORKING and target.mirror is not ENDS.get(target.shown[0]):
             yield "PHANTOM"
         flying = any(a.wire is Wire.FLYING for a in intent.attempts)
-        if flying and target.truth == "open" and intent.state not in self.rules.reserving:
+        # A cancel reserves nothing.
+        if not cancels and flying and target.truth == "open" and intent.state not in self.rules.reserving:
             yield "I8"
         open_ones = [
             a

@@ -137,6 +137,8 @@ class Rules:
     believes_empty_books: bool = False
     adopts_first: bool = False
     keeps_tag: bool = True
+    #: A cancel that was lost, and then is not sent again, does not end as if it had never been sent.
+    keeps_in_mind: bool = True
     rings_again: bool = True
     sweeps: bool = True
     retries_on_the_wire: bool = False
@@ -432,7 +434,9 @@ class Placing:
         attempts = list(intent.attempts)
         if outcome is not None and attempts:
             attempts[at] = attempts[at]._replace(outcome=outcome, link=link or attempts[at].link)
-        if new is S.READY and old in (S.UNKNOWN, S.ABSENT, S.NEEDS_HUMAN):
+        again = new is S.READY and old in (S.UNKNOWN, S.ABSENT, S.NEEDS_HUMAN)
+        # The goal of a cancel is the same however often it is sent.
+        if again and intent.kind is not IntentKind.CANCEL:
             alive = any(worker.intent == number and worker.attempt >= 0 for worker in world.workers)
             if alive or not intent.waited or attempts[-1].outcome is not O.VOID:
                 faults |= {"I4"}

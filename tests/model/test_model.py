@@ -21,6 +21,8 @@ NOT_MODELLED = {
     (IntentState.NEW, IntentState.WITHDRAWN, Actor.PERSON),
     (IntentState.READY, IntentState.WITHDRAWN, Actor.PLAN),
     (IntentState.READY, IntentState.WITHDRAWN, Actor.PERSON),
+    (IntentState.READY, IntentState.ABSENT, Actor.PLAN),
+    (IntentState.READY, IntentState.ABSENT, Actor.PERSON),
     (IntentState.WORKING, IntentState.EXPIRED, Actor.BOOK),
     (IntentState.EXPIRED, IntentState.FILLED, Actor.BOOK),
 }

@@ -130,6 +130,7 @@ MUTANTS = [
     breaks("no look-alike lock", "WRONG_LINK PHANTOM", one_lookalike=False, **two(PLACE, PLACE)),
     breaks("an order for two attempts", "I5", one_attempt_an_order=False, **two(PLACE, PLACE)),
     breaks("two changes at once", "OVERLAPPED", one_lookalike=False, **two(MODIFY, MODIFY)),
+    breaks("a lost cancel ends as if it had never been sent", "LOST", kinds=(CANCEL,), keeps_in_mind=False),
     breaks(
         "a change is repeated while the book lags",
         "DUPLICATED I4",
