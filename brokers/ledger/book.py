@@ -12,6 +12,7 @@ from operator import or_
 from django.db import transaction
 from django.db.models import Q
 
+from brokers.alerts import unshown
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import TRANSITIONS, Actor, AttemptOutcome, IntentKind, IntentState
@@ -37,6 +38,8 @@ _MAY_END = reduce(
     ),
 )
 _MUTATIONS = (IntentKind.CANCEL, IntentKind.MODIFY)
+#: Cancels and changes that end with their order: taken, or a cancel that was lost and may have been.
+_FOLLOWS = Q(state=IntentState.WORKING) | Q(state=IntentState.ABSENT, kind=IntentKind.CANCEL)
 _MIRRORED = (
     "exchange_order_id",
     "client_tag",
@@ -113,6 +116,7 @@ def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> 
     seen.update(last_seen_at=now)
     if any(order.book_seen_at is None for order in shown):
         seen.filter(book_seen_at__isnull=True).update(book_seen_at=now)
+    unshown.tell(account, known.values(), shown, at=now)
     return Applied(mirror=list(known.values()), newly_filled=newly_filled)
 
 
@@ -219,7 +223,7 @@ def _update(order: BrokerOrder, changes: dict[str, object], now: datetime) -> No
 def follow(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:
     """Move a placed intent to where its order ended, and the cancels and changes of that order with it."""
     _follow_placed(intent, order, now)
-    for mutation in order.mutations.filter(state=IntentState.WORKING):
+    for mutation in order.mutations.filter(_FOLLOWS):
         _follow_mutation(mutation, order, now)
 
 
@@ -229,7 +233,7 @@ def _follow_all(account: BrokerAccount, orders: list[BrokerOrder], day: date, no
     if any(order.attempt_id and order.status in _ENDS for order in orders):
         of_today = OrderAttempt.objects.filter(broker_order__account=account, broker_order__trading_day=day)
         attempts = of_today.filter(_MAY_END).select_related("intent").in_bulk()
-    working = OrderIntent.objects.filter(account=account, state=IntentState.WORKING, kind__in=_MUTATIONS)
+    working = OrderIntent.objects.filter(_FOLLOWS, account=account, kind__in=_MUTATIONS)
     mutations: defaultdict[int | None, list[OrderIntent]] = defaultdict(list)
     for mutation in working.filter(target__trading_day=day):
         mutations[mutation.target_id].append(mutation)

@@ -11,15 +11,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from brokers.alerts import close_alert, raise_alert
+from brokers.alerts import close_alert, endings
 from brokers.domain.evidence import WireEvidence
-from brokers.domain.order_states import Actor, IntentState, check_initial, check_transition
-from brokers.models import OrderEvent, OrderIntent, Severity
+from brokers.domain.order_states import UNTAKEN_STATES, Actor, IntentState, check_initial, check_transition
+from brokers.models import OrderEvent, OrderIntent
 
 #: What people are told of an intent while it is in a state, and need not be called for any more after it.
 ALERTS_OF = {IntentState.UNKNOWN: "unknown", IntentState.NEEDS_HUMAN: "needs_human"}
-#: An exit that ends in one of these leaves a position open that somebody wanted closed.
-NOT_TAKEN = frozenset({IntentState.DENIED, IntentState.LAPSED, IntentState.REFUSED, IntentState.REJECTED})
 
 
 class StaleIntent(Exception):
@@ -51,12 +49,15 @@ def move(
 ) -> None:
     """Move an intent to ``new`` and write why. Call inside a transaction.
 
-    ``changes`` are further columns to set. ``intent`` is brought up to date.
+    ``changes`` are further columns to set. ``intent`` is brought up to date. A cancel that was lost before does not
+    end as if it had never been sent: it goes to ABSENT, until the book says more.
 
     :raises IllegalTransition: the table does not list the move.
     :raises StaleIntent: the row is no longer as ``intent`` says.
     """
     old = IntentState(intent.state)
+    if new in UNTAKEN_STATES and intent.lost_cancel():
+        new = IntentState.ABSENT
     check_transition(old, new, actor)
     version = intent.version
     intent.version = version + 1
@@ -74,23 +75,7 @@ def move(
         setattr(intent, name, value)
     if old in ALERTS_OF:
         close_alert(ALERTS_OF[old], str(intent.pk), because=f"it is {new} now", at=at)
-    if new in NOT_TAKEN and intent.reduce_only and intent.plan_id is None:
-        _tell_of_exit(intent, cause, at)
-
-
-def _tell_of_exit(intent: OrderIntent, cause: str, at: datetime) -> None:
-    """Once for an account and symbol until somebody has seen it; a plan tells of its own."""
-    raise_alert(
-        "exit_not_taken",
-        f"{intent.account_id}:{intent.symbol}",
-        severity=Severity.WARNING,
-        happened=f"{intent}, to {intent.side} {intent.quantity} of {intent.symbol}, is {intent.state}: {cause}",
-        meaning="It was to reduce a position, which is as it was.",
-        to_do="Look whether the position is still to be closed; close it, or have the strategy try again.",
-        at=at,
-        account=intent.account,
-        intent=intent,
-    )
+    endings.tell(intent, cause, at)
 
 
 def wire_evidence(evidence: WireEvidence | None) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from credentials.models import CredentialStore
 from tasks.instruments import refresh_instruments
 from tasks.sessions import refresh_session
 from tests.integration.test_ledger import Desk
+from tests.integration.test_risk import position
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, foreign_row
 
@@ -322,6 +323,53 @@ def test_a_person_hears_of_an_exit_that_was_not_taken(desk: Desk) -> None:
     operations.sweep()
     [alert] = Alert.objects.filter(acknowledged_at__isnull=True)
     assert (alert.kind, alert.count) == ("exit_not_taken", 2)
+
+
+def record_cancel(desk: Desk) -> OrderIntent:
+    return operations.record_cancel(
+        broker=desk.account.broker, account="default", broker_order_id="000001", client_order_id="cancel"
+    )
+
+
+def test_a_cancel_of_an_exit_that_came_too_late_asks_nobody_to_exit_again(desk: Desk) -> None:
+    desk.adapter.positions = [position(CALL, 65)]
+    assert desk.send("exit", side="S", reduce_only=True).state == IntentState.WORKING
+    cancel = delivery.deliver(record_cancel(desk).pk)
+    desk.set_book("000001", status=OrderStatus.FILLED, filled_quantity=65)
+    desk.sync()
+    assert state_of(cancel) == IntentState.REJECTED
+    assert not Alert.objects.exists()
+
+
+def test_a_person_hears_of_a_cancel_that_was_not_sent_while_its_order_works(desk: Desk) -> None:
+    desk.send("entry")
+    cancel = record_cancel(desk)
+    desk.pass_time(10 * MINUTE)
+    operations.sweep()
+    assert state_of(cancel) == IntentState.LAPSED
+    [alert] = Alert.objects.filter(acknowledged_at__isnull=True)
+    assert (alert.kind, alert.account) == ("cancel_not_taken", desk.account)
+    assert "to cancel order 000001" in alert.happened
+
+
+def test_a_person_hears_of_an_order_that_was_taken_and_is_in_no_book(desk: Desk) -> None:
+    desk.send("seen", quantity=130)
+    desk.send("hidden")
+    desk.adapter.hidden = {"000002"}
+    desk.sync()
+    desk.pass_time(2 * MINUTE)
+    desk.sync()
+    assert not Alert.objects.exists()
+    desk.pass_time(2 * MINUTE)
+    desk.sync()
+    desk.sync()
+    [alert] = Alert.objects.filter(acknowledged_at__isnull=True)
+    assert (alert.kind, alert.account, alert.count) == ("not_in_book", desk.account, 2)
+    assert "does not show order 000002," in alert.happened
+
+    desk.adapter.hidden = set()
+    desk.sync()
+    assert not Alert.objects.filter(acknowledged_at__isnull=True).exists()
 
 
 def test_a_person_is_called_when_only_a_person_can_log_in(desk: Desk) -> None:
