@@ -298,6 +298,15 @@ class Clock(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Slicing:
+    """How what is too large for one order is sent."""
+
+    lots_per_order: int
+    #: Seconds between two slices of a leg.
+    pace_seconds: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AdapterSpec:
     """How a broker makes itself known. One per adapter folder, named ``SPEC``, importing no SDK."""
 
@@ -324,6 +333,9 @@ class AdapterSpec:
     #: who fills it in. Columns named here that are not required are offered as optional.
     credential_hints: Mapping[str, str] = field(default_factory=dict)
     capabilities: Capabilities
+    #: Of a basket and of a closing, where the caller names none.
+    basket_slicing: Slicing = Slicing(lots_per_order=20, pace_seconds=20)
+    close_slicing: Slicing = Slicing(lots_per_order=10, pace_seconds=10)
 
 
 def __getattr__(name: str) -> Any:

@@ -45,6 +45,8 @@ from brokers.plans.recording import (
 LIFETIME = timedelta(minutes=15)
 #: Rounds for one position, and after a person let it go on as many again.
 ROUNDS = 3
+#: Before the session's end by which the last slice of a round is to be sent.
+BEFORE_CLOSE = timedelta(minutes=1)
 #: How far a broker's positions may lag behind its order book.
 SETTLING = timedelta(seconds=15)
 #: How long the positions may be unreadable before it is urgent.
@@ -103,7 +105,7 @@ def record_close(
         client_order_id=key,
         fingerprint=fingerprint,
         subject=subject,
-        pace_seconds=checked_pace(pace_seconds, OrderPlan.Kind.CLOSE),
+        pace_seconds=checked_pace(pace_seconds, row, OrderPlan.Kind.CLOSE),
         not_after=now + LIFETIME,
         created_at=now,
     )
@@ -316,9 +318,14 @@ def _write_round(plan: OrderPlan, numbers: Sequence[int], now: datetime) -> None
     round_number = 1 + max((leg["round"] for leg in plan.legs if "round" in leg), default=0)
     for number in numbers:
         plan.legs[number]["round"] = round_number
-    needed = timedelta(seconds=duration([plan.legs[number] for number in numbers], plan.pace_seconds))
+    legs = [plan.legs[number] for number in numbers]
+    # To be flat before the close matters more than the pace.
+    left = session_end((leg["exchange"] for leg in legs), now) - now - BEFORE_CLOSE
+    pauses = duration(legs, 1)
+    plan.pace_seconds = min(plan.pace_seconds, max(int(left.total_seconds()), 0) // max(pauses, 1))
+    needed = timedelta(seconds=pauses * plan.pace_seconds)
     plan.not_after = max(plan.not_after, now + needed + MARGIN)
-    plan.save(update_fields=["legs", "not_after"])
+    plan.save(update_fields=["legs", "not_after", "pace_seconds"])
     write_children(plan, numbers, now)
 
 

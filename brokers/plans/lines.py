@@ -67,6 +67,12 @@ def turn(plan: OrderPlan, line: Sequence[OrderIntent], now: datetime) -> Turn:
     if not unsent:
         return Turn(line=line)
     following = unsent[0]
+    if (uneven := _uneven(plan, line)) and uneven.number == following.leg:
+        if uneven.behind.working:
+            return Turn(line=line, waits_for=f"{told(following)} waits, since {uneven}", needs_book=True)
+        # What is behind has nothing at the broker: its own slices go first, and without any nothing is waited for.
+        others = (each for each in unsent if each.side == following.side and each.leg != following.leg)
+        following = next(others, following)
     if following.side == Side.SELL and (hedge := _hedge(plan, line, following)):
         return hedge
     at = _not_before(plan, line, following)
@@ -117,19 +123,37 @@ def imbalance(plan: OrderPlan, children: Sequence[OrderIntent]) -> str:
 
     While slices are left that is one slice; when all are sent, nothing. Empty when the legs are even.
     """
+    uneven = _uneven(plan, children)
+    return str(uneven) if uneven else ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Uneven:
+    #: Of the leg that is ahead.
+    number: int
+    ahead: LegProgress
+    behind: LegProgress
+
+    def __str__(self) -> str:
+        ahead, behind = self.ahead, self.behind
+        return (
+            f"{ahead.side} {ahead.symbol} is filled to {ahead.filled} of {ahead.asked} units and "
+            f"{behind.side} {behind.symbol} to {behind.filled} of {behind.asked}"
+        )
+
+
+def _uneven(plan: OrderPlan, children: Sequence[OrderIntent]) -> _Uneven | None:
     if plan.kind != OrderPlan.Kind.BASKET:
-        return ""
+        return None
     remaining = any(child.state == IntentState.NEW for child in children)
     for side in Side:
         numbers = [number for number, leg in enumerate(plan.legs) if leg["side"] == side]
         if len(numbers) < 2:
             continue
-        legs = [_leg(plan, children, number) for number in numbers]
-        ahead, behind = max(legs, key=lambda leg: leg.share), min(legs, key=lambda leg: leg.share)
+        legs = {number: _leg(plan, children, number) for number in numbers}
+        first = max(numbers, key=lambda number: legs[number].share)
+        ahead, behind = legs[first], min(legs.values(), key=lambda leg: leg.share)
         largest = max(Fraction(max(plan.legs[number]["slices"]), plan.legs[number]["quantity"]) for number in numbers)
         if ahead.share - behind.share > (largest if remaining else 0):
-            return (
-                f"{ahead.side} {ahead.symbol} is filled to {ahead.filled} of {ahead.asked} units and "
-                f"{behind.side} {behind.symbol} to {behind.filled} of {behind.asked}"
-            )
-    return ""
+            return _Uneven(number=first, ahead=ahead, behind=behind)
+    return None

@@ -21,6 +21,7 @@ from brokers.domain.inputs import parse_or_deny, units
 from brokers.domain.instruments import Instrument
 from brokers.domain.order_states import Actor, IntentKind, IntentState
 from brokers.factory import find_account
+from brokers.interfaces import Slicing
 from brokers.ledger.identity import check_words, fingerprint_of, unsaved_intent
 from brokers.ledger.operations import place_content
 from brokers.ledger.transitions import create
@@ -28,10 +29,6 @@ from brokers.models import BrokerAccount, OrderIntent, OrderPlan
 from brokers.plans.slicing import sliced
 from brokers.risk import rules
 
-#: Lots in one order and seconds between two slices of a leg, where the caller names none. Shares have no lots
-#: worth the name and are cut by the freeze quantity alone.
-LOTS_PER_ORDER = {OrderPlan.Kind.BASKET: 20, OrderPlan.Kind.CLOSE: 10}
-PACE_SECONDS = {OrderPlan.Kind.BASKET: 20, OrderPlan.Kind.CLOSE: 10}
 #: What a plan may take beyond the pace of its slices, and beyond that where a person is to approve it first.
 MARGIN = timedelta(minutes=5)
 APPROVAL_MARGIN = timedelta(minutes=15)
@@ -72,7 +69,7 @@ def record_basket(
     check_words(key, strategy)
     if not_after is not None:
         rules.check_lifetime(not_after, now)
-    pace = checked_pace(pace_seconds, OrderPlan.Kind.BASKET)
+    pace = checked_pace(pace_seconds, row, OrderPlan.Kind.BASKET)
     cut = [_leg(row, number, leg, lots_per_order) for number, leg in enumerate(_listed(legs))]
     fingerprint = fingerprint_of(
         OrderPlan.Kind.BASKET, {"legs": [plain(each, "slices") for each in cut], "lots": lots_per_order, "pace": pace}
@@ -170,7 +167,8 @@ def build_leg(
         raise OrderDenied(
             f"The lot size of {instrument.symbol} is not known today; refresh the instruments and try again."
         )
-    default = LOTS_PER_ORDER[kind] if instrument.exchange.is_derivative else None
+    # Shares have no lots worth the name and are cut by the freeze quantity alone.
+    default = slicing_of(account, kind).lots_per_order if instrument.exchange.is_derivative else None
     slices = sliced(
         quantity,
         lot_size=instrument.lot_size,
@@ -272,10 +270,16 @@ def _json(value: Any) -> Any:
     return str(value.normalize()) if isinstance(value, Decimal) else value
 
 
-def checked_pace(seconds: Any, kind: OrderPlan.Kind) -> int:
+def slicing_of(account: BrokerAccount, kind: OrderPlan.Kind) -> Slicing:
+    """How a plan is cut and paced where its caller names nothing."""
+    spec = spec_of(account.broker)
+    return spec.close_slicing if kind == OrderPlan.Kind.CLOSE else spec.basket_slicing
+
+
+def checked_pace(seconds: Any, account: BrokerAccount, kind: OrderPlan.Kind) -> int:
     """:raises OrderDenied: it is not a whole number of seconds within reason."""
     if seconds is None:
-        return PACE_SECONDS[kind]
+        return slicing_of(account, kind).pace_seconds
     if isinstance(seconds, bool) or not isinstance(seconds, int) or not 0 <= seconds <= MOST_PACE:
         raise OrderDenied(f"pace_seconds {seconds!r} is not a whole number of seconds from 0 to {MOST_PACE}.")
     return seconds

@@ -15,7 +15,7 @@ from django.db import transaction
 from brokers.alerts import close_alert, raise_alert
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.errors import OrderDenied
-from brokers.domain.order_states import LIVE_STATES, TERMINAL_STATES, UNSENT_STATES, Actor, IntentKind, IntentState
+from brokers.domain.order_states import TERMINAL_STATES, UNSENT_STATES, UNSETTLED_STATES, Actor, IntentKind, IntentState
 from brokers.ledger import operations
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import OrderIntent, OrderPlan, Severity
@@ -113,7 +113,7 @@ def cancel(plan_id: int, *, by: str, cancel_working: bool = False) -> Step:
             _set(plan, cancelled_at=now, cancelled_by=by[:150])
         if cancel_working and not plan.cancels_working:
             _set(plan, cancels_working=True)
-    for kind in ("plan_stopped", "plan_approval"):
+    for kind in ("plan_stopped", "plan_approval", "closing_rests"):
         close_alert(kind, str(plan_id), because=f"{by} cancelled it", at=now)
     return advance(plan_id)
 
@@ -123,6 +123,7 @@ def stop(
 ) -> None:
     """Hold the plan until a person decides, and tell them. Call inside a transaction, with the plan locked."""
     _set(plan, stopped_at=now, stopped_reason=reason[:500])
+    telling.take_back_resting(plan, now)
     raise_alert(
         kind,
         str(plan.pk),
@@ -138,6 +139,7 @@ def stop(
 def finish(plan: OrderPlan, now: datetime) -> None:
     """Nothing of it is to be done any more. Call inside a transaction, with the plan locked."""
     _set(plan, finished_at=now)
+    telling.take_back_resting(plan, now)
 
 
 def locked(plan_id: int) -> OrderPlan:
@@ -179,6 +181,7 @@ def _close_on(plan: OrderPlan, children: Sequence[OrderIntent], now: datetime) -
         if turn.stops:
             take_back((child for child in turn.line if child.state == IntentState.NEW), turn.stops[:300], now)
         intents += _released(turn, now)
+    telling.tell_resting(plan, children, now)
     return Step(
         intents=intents,
         needs_book=any(child.state == IntentState.WORKING for child in children),
@@ -230,7 +233,8 @@ def _cancel_working(plan: OrderPlan, child: OrderIntent) -> OrderIntent | None:
         return None
     tries = OrderIntent.objects.filter(kind=IntentKind.CANCEL, target__attempt__intent=child)
     count = tries.count()
-    if tries.filter(state__in=LIVE_STATES).exists() or count >= CANCEL_TRIES:
+    # One that was lost, and is not sent again, need not be waited for.
+    if tries.filter(state__in=UNSETTLED_STATES | {IntentState.WORKING}).exists() or count >= CANCEL_TRIES:
         return None
     try:
         return operations.record_cancel(

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 
-from brokers.alerts import raise_alert
+from django.db.models import Q
+
+from brokers.alerts import close_alert, raise_alert
 from brokers.clock import IST
-from brokers.domain.order_states import UNSENT_STATES
+from brokers.domain.order_states import UNSENT_STATES, IntentState
 from brokers.models import Alert, OrderIntent, OrderPlan, Severity
 from brokers.plans.legs import LegProgress, leg_progress
+
+#: How long an order of a closing may work before a person is told. Its price was one that should trade at once; a worse
+#: one is theirs to choose, since at a price limit only the place in the queue counts.
+RESTING_PATIENCE = timedelta(seconds=60)
 
 
 def standing(plan: OrderPlan, children: Sequence[OrderIntent]) -> str:
@@ -56,6 +62,32 @@ def tell_uneven(plan: OrderPlan, uneven: str, children: Sequence[OrderIntent], n
     )
 
 
+def tell_resting(plan: OrderPlan, children: Sequence[OrderIntent], now: datetime) -> None:
+    """Tell a person, once an order, that an order of a closing is not filled; take it back when none is any more."""
+    since = [_sent_at(child) for child in children if child.state == IntentState.WORKING]
+    if not since or now - min(since) <= RESTING_PATIENCE:
+        take_back_resting(plan, now)
+        return
+    told = Alert.objects.filter(kind="closing_rests", key=f"closing_rests:{plan.pk}")
+    if told.filter(Q(acknowledged_at__isnull=True) | Q(first_at__gte=min(since) + RESTING_PATIENCE)).exists():
+        return
+    raise_alert(
+        "closing_rests",
+        str(plan.pk),
+        # Not to act on now: what nobody attends to may halt the account, and the closing with it.
+        severity=Severity.WARNING,
+        happened=f"An order of {plan} is not filled after {(now - min(since)).total_seconds():.0f} s.",
+        meaning=f"The position is still open: {standing(plan, children)}.",
+        to_do="Change the order's price, or cancel it: the closing then goes on at a fresh one by itself.",
+        at=now,
+        account=plan.account,
+    )
+
+
+def take_back_resting(plan: OrderPlan, now: datetime) -> None:
+    close_alert("closing_rests", str(plan.pk), because="nothing of it rests for long any more", at=now)
+
+
 def ask_approval(plan: OrderPlan, now: datetime) -> None:
     """Have a person approve a plan; they are told once."""
     if _was_told("plan_approval", plan):
@@ -75,6 +107,11 @@ def ask_approval(plan: OrderPlan, now: datetime) -> None:
 
 def _was_told(kind: str, plan: OrderPlan) -> bool:
     return Alert.objects.filter(kind=kind, key=f"{kind}:{plan.pk}").exists()
+
+
+def _sent_at(child: OrderIntent) -> datetime:
+    sent_at: datetime | None = getattr(child, "sent_at", None)
+    return sent_at or child.updated_at
 
 
 def _beyond(plan: OrderPlan, legs: Sequence[LegProgress], leg: LegProgress, least: Fraction) -> int:

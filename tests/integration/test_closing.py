@@ -99,6 +99,62 @@ def test_a_closing_does_not_end_while_an_order_of_it_works(desk: PlanDesk) -> No
     assert OrderPlan.objects.get().finished_at is None
 
 
+def test_a_person_is_told_once_of_an_order_that_rests_and_the_next_round_has_a_fresh_one(desk: PlanDesk) -> None:
+    desk.hold(CALL, 65)
+    plan = desk.close()
+    for _ in range(3):
+        desk.tick(plan)
+        assert desk.alerts("closing_rests") == []
+        desk.pass_time(25)
+    for _ in range(3):
+        desk.tick(plan)
+        desk.pass_time(30)
+    [alert] = desk.alerts("closing_rests")
+    assert (alert.count, alert.severity, alert.acknowledged_at) == (1, Severity.WARNING, None)
+    assert f"SELL {CALL} 0 of 65 filled, 65 working" in alert.meaning
+
+    desk.end("000001", OrderStatus.CANCELLED)
+    desk.sync()
+    desk.run(plan)
+    assert desk.sent() == [("SELL", CALL, 65)] * 2
+    assert desk.alerts("closing_rests")[0].acknowledged_at is not None
+    assert desk.progress(plan).state is PlanState.DONE
+
+
+def test_a_second_order_that_rests_is_told_as_well(desk: PlanDesk) -> None:
+    desk.hold(CALL, 20 * 65)
+    plan = desk.close(pace_seconds=40)
+    desk.tick(plan)
+    desk.pass_time(41)
+    desk.tick(plan)
+    desk.pass_time(21)
+    desk.tick(plan)
+    assert [alert.acknowledged_at for alert in desk.alerts("closing_rests")] == [None]
+    desk.end("000001", OrderStatus.FILLED, 650)
+    desk.sync()
+    desk.tick(plan)
+    assert desk.alerts("closing_rests")[0].acknowledged_at is not None
+    desk.pass_time(45)
+    desk.tick(plan)
+    assert [alert.acknowledged_at is None for alert in desk.alerts("closing_rests")] == [False, True]
+    running.cancel(plan.pk, by="asha")
+    assert all(alert.acknowledged_at for alert in desk.alerts("closing_rests"))
+
+
+def test_the_slices_of_a_late_closing_go_before_the_close(desk: PlanDesk) -> None:
+    desk.pass_time(5.5 * 3600)  # 15:30, and derivatives trade until 15:40
+    desk.hold(CALL, 250 * 65)
+    plan = desk.close(pace_seconds=40)
+    desk.tick(plan)
+    plan.refresh_from_db()
+    assert 15 < plan.pace_seconds <= 22, "nine minutes for 24 pauses"
+    for _ in range(25):
+        desk.tick(plan)
+        desk.fill()
+        desk.pass_time(plan.pace_seconds)
+    assert (desk.held[CALL, Product.NRML], len(desk.sent())) == (0, 25)
+
+
 def test_what_is_flat_already_costs_no_order(desk: PlanDesk) -> None:
     desk.hold(CALL, 0)
     plan = desk.close()

@@ -133,7 +133,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlanDesk]:
     BrokerFactory._gateways.clear()
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
 @given(
     lots=st.lists(st.sampled_from([7, 25, 60]), min_size=4, max_size=4),
     legs=st.sampled_from(BASKETS),
@@ -227,7 +227,7 @@ class Closing:
 USUAL_OF_CLOSING = ("tick", "fill_one", "tick", "show", "tick", "pass_time", "tick", "fill_one", "tick")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True)
 @given(
     lots=st.sampled_from([-35, -12, 9, 25]),
     days=st.lists(

@@ -25,14 +25,13 @@ from brokers.plans.status import PlanState
 from brokers.risk import switches
 from tasks import orders
 from tests.support import plan_desk, scripted_broker
-from tests.support.plan_desk import CALL, FAR_CALL, FAR_PUT, LOT, PUT, PlanDesk, leg
+from tests.support.plan_desk import CALL, FAR_CALL, FAR_PUT, LOT, LOTS_PER_ORDER, PACE, PUT, PlanDesk, leg
 from tests.support.scripted_broker import SHARE, Ack, ScriptedAdapter
 
 pytestmark = pytest.mark.django_db
 
-PACE = 20
-#: Two slices of 20 lots.
-TWO = 40
+#: Two slices.
+TWO = 2 * LOTS_PER_ORDER
 
 
 @pytest.fixture(params=list(specs()))
@@ -68,9 +67,15 @@ def test_the_freeze_quantity_cuts_where_more_lots_are_allowed(desk: PlanDesk) ->
     assert (plan.legs[0]["lot_size"], plan.legs[0]["freeze_quantity"]) == (65, 1800)
 
 
+def test_without_other_words_the_brokers_own_lots_and_pace_hold(desk: PlanDesk, broker: str) -> None:
+    plan = desk.record(leg(CALL, "S", 50), lots_per_order=None, pace_seconds=None)
+    lots, pace = {"breeze": (10, 20), "kotakneo": (20, 20)}[broker]
+    assert (plan.legs[0]["slices"][0], plan.pace_seconds) == (lots * LOT, pace)
+
+
 def test_shares_are_cut_only_when_the_caller_says_so(desk: PlanDesk) -> None:
     share = {"symbol": SHARE, "action": "B", "quantity": 500, "order_type": "LIMIT", "price": "100"}
-    assert desk.record(share, key="one").legs[0]["slices"] == [500]
+    assert desk.record(share, key="one", lots_per_order=None).legs[0]["slices"] == [500]
     assert desk.record(share, key="two", lots_per_order=200).legs[0]["slices"] == [200, 200, 100]
 
 
@@ -307,9 +312,9 @@ def test_a_leg_that_runs_ahead_for_long_stops_the_plan(desk: PlanDesk) -> None:
     stopped = desk.progress(plan)
     assert stopped.state is PlanState.STOPPED
     calls = [one for one in desk.sent() if one[1] == CALL]
-    filled = 1300 * len(calls)
+    filled = 2 * 1300
     assert f"SELL {CALL} is filled to {filled} of 26000 units and SELL {PUT} to 0 of 26000" in stopped.reason
-    assert 3 < len(calls) < 12
+    assert len(calls) == 2, "one slice further is usual, and beyond that it waits"
     plan.refresh_from_db()
     assert plan.stopped_at is not None
     assert plan.imbalanced_at is not None
@@ -325,9 +330,37 @@ def test_legs_that_come_even_again_do_not_stop_the_plan(desk: PlanDesk) -> None:
         desk.fill(CALL)
         desk.pass_time(15)
     desk.tick(plan)
+    assert "waits, since" in desk.progress(plan).reason
+    assert OrderPlan.objects.get().imbalanced_at is not None
+    sent = len(desk.sent())
     desk.fill()
     desk.tick(plan)
     assert OrderPlan.objects.get().imbalanced_at is None
+    assert len(desk.sent()) == sent + 2
+
+
+@pytest.mark.parametrize(("short", "long"), [(4, 8), (3, 7), (3, 10), (5, 9)])
+def test_legs_of_unlike_lengths_that_are_filled_at_once_go_through(desk: PlanDesk, short: int, long: int) -> None:
+    plan = desk.record(leg(CALL, "S", short), leg(PUT, "S", long), lots_per_order=1, pace_seconds=1)
+    desk.run(plan)
+    assert desk.progress(plan).state is PlanState.DONE
+
+
+def test_a_person_may_let_a_plan_go_on_whose_other_leg_has_failed(desk: PlanDesk) -> None:
+    plan = desk.record(leg(CALL, "S", 4), leg(PUT, "S", 4), lots_per_order=1, pace_seconds=1)
+    puts = iter([scripted_broker.refuses("price band")] * 2)
+
+    def refuses_puts(adapter: ScriptedAdapter, operation: Any) -> Ack:
+        refusal = next(puts, None) if operation.instrument.symbol == PUT else None
+        return (refusal or scripted_broker.accepts)(adapter, operation)
+
+    desk.adapter.script = [refuses_puts] * 20
+    for _ in range(3):
+        desk.run(plan, seconds=20)
+        if desk.progress(plan).state is PlanState.STOPPED:
+            running.resume(plan.pk, by="asha")
+    desk.run(plan, seconds=20)
+    assert [symbol for _, symbol, _ in desk.sent()].count(CALL) == 4
 
 
 def test_a_naked_leg_at_the_end_is_told_once(desk: PlanDesk) -> None:
@@ -379,6 +412,20 @@ def test_a_cancel_may_take_the_working_orders_along(desk: PlanDesk) -> None:
     assert first.pk != second.pk
     assert isinstance(desk.adapter.sent[-1], CancelRequest)
     assert first.client_order_id.endswith(".x1")
+
+
+def test_a_cancel_that_was_lost_and_is_not_sent_again_holds_no_other_up(desk: PlanDesk) -> None:
+    plan = desk.record(leg(CALL, "S", 1))
+    desk.tick(plan)
+    [first] = running.cancel(plan.pk, by="asha", cancel_working=True).intents
+    desk.adapter.script = [scripted_broker.drops]
+    deliver(first.pk)
+    assert running.advance(plan.pk).intents == []
+    first.refresh_from_db()
+    at = configured_clock().now()
+    move(first, IntentState.ABSENT, actor=Actor.RECONCILER, cause="the book shows it open", at=at)
+    [second] = running.advance(plan.pk).intents
+    assert second.client_order_id.endswith(".x2")
 
 
 def test_a_slice_that_is_being_sent_is_cancelled_when_it_works(desk: PlanDesk) -> None:

@@ -28,6 +28,8 @@ from tests.support.scripted_broker import SHARE, ScriptedAdapter
 CALL, PUT = "NIFTY26DEC26000CE", "NIFTY26DEC24000PE"
 FAR_CALL, FAR_PUT = "NIFTY26DEC27000CE", "NIFTY26DEC23000PE"
 LOT, FREEZE = 65, 1800
+#: What a strategy asks for where a test says nothing else, so that both brokers cut and pace alike.
+LOTS_PER_ORDER, PACE, CLOSE_PACE = 20, 20, 10
 
 
 def strangle_master(adapter: ScriptedAdapter) -> Iterator[MasterRow | MasterProblem]:
@@ -65,10 +67,12 @@ class PlanDesk:
     # What a strategy does
 
     def record(self, *legs: dict[str, Any], key: str = "p1", **changes: Any) -> OrderPlan:
-        return recording.record_basket(broker=self.account.broker, legs=legs, client_order_id=key, **changes)
+        words: dict[str, Any] = {"lots_per_order": LOTS_PER_ORDER, "pace_seconds": PACE} | changes
+        return recording.record_basket(broker=self.account.broker, legs=legs, client_order_id=key, **words)
 
     def close(self, symbol: str | None = CALL, key: str = "c1", **changes: Any) -> OrderPlan:
-        return closing.record_close(broker=self.account.broker, symbol=symbol, client_order_id=key, **changes)
+        words: dict[str, Any] = {"pace_seconds": CLOSE_PACE} | changes
+        return closing.record_close(broker=self.account.broker, symbol=symbol, client_order_id=key, **words)
 
     # What beat and the workers do
 

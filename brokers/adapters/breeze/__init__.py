@@ -2,7 +2,7 @@
 
 from brokers.domain.capabilities import BASIC_OPERATIONS, Capabilities, Operation
 from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce
-from brokers.interfaces import AdapterSpec
+from brokers.interfaces import AdapterSpec, Slicing
 
 SPEC = AdapterSpec(
     name="breeze",
@@ -61,4 +61,7 @@ SPEC = AdapterSpec(
         calls_to_read_all=9,
         calls_to_read_positions=5,
     ),
+    # As the first user trades there. A slice of a closing takes six calls of a hundred a minute.
+    basket_slicing=Slicing(lots_per_order=10, pace_seconds=20),
+    close_slicing=Slicing(lots_per_order=10, pace_seconds=40),
 )
