@@ -5,15 +5,16 @@ All lengths shrink by ``MCUBE_SAFETY_SCALE``, which is 1 outside of tests.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, time, timedelta
 
 from django.conf import settings
+from django.db.models import OuterRef, Subquery
 
 from brokers.clock import IST, trading_day
 from brokers.domain.capabilities import Capabilities
 from brokers.domain.order_states import AttemptOutcome, IntentKind
-from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt
+from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderBookSnapshot
 from brokers.recovery.agenda import Question
 
 #: Seconds after an outcome became unknown at which the book is read; then each minute.
@@ -29,8 +30,8 @@ GAP = 2
 UNDER_WAY = timedelta(seconds=45)
 #: A broker with a budget for the day is read this much less often once a question is old.
 BUDGETED_STRETCH = 4
-#: The bound is this many times what 999 of 1000 orders took, and never below the floor. A book that nobody read
-#: for hours shows orders late that were there in time, so it is never above the ceiling either.
+#: The bound is this many times what 999 of 1000 orders took, and never below the floor. Books that lagged once for an
+#: hour are not waited for that long ever after, so it is never above the ceiling either.
 SAFETY_FACTOR = 3
 FLOOR, CEILING = 120, 900
 FEWEST_SAMPLES, MOST_SAMPLES = 200, 1000
@@ -51,11 +52,39 @@ def bound(account: BrokerAccount, now: datetime) -> timedelta:
         attempt__outcome=AttemptOutcome.ACKED,
         book_seen_at__isnull=False,
     )
-    moments = seen.order_by("-pk").values_list("attempt__armed_at", "book_seen_at")[:MOST_SAMPLES]
-    delays = sorted(seen_at - armed_at for armed_at, seen_at in moments if seen_at)
+    before = BookRead.objects.filter(
+        account=account, ok=True, started_at__lt=OuterRef("book_seen_at"), finished_at__lt=OuterRef("book_seen_at")
+    )
+    by_schedule = OrderBookSnapshot.objects.filter(
+        account=account,
+        status=OrderBookSnapshot.Status.OK,
+        slot_at__lte=OuterRef("book_seen_at"),
+        taken_at__lt=OuterRef("book_seen_at"),
+    )
+    seen = seen.annotate(
+        missed_at=Subquery(before.order_by("-started_at").values("started_at")[:1]),
+        missed_by_schedule_at=Subquery(by_schedule.order_by("-slot_at").values("taken_at")[:1]),
+    )
+    moments = seen.order_by("-pk").values_list(
+        "attempt__armed_at", "missed_at", "missed_by_schedule_at", "book_seen_at"
+    )[:MOST_SAMPLES]
+    known = (_delay(armed_at, missed, seen_at) for armed_at, *missed, seen_at in moments if seen_at)
+    delays = sorted(delay for delay in known if delay is not None)
     if len(delays) < FEWEST_SAMPLES:
         return usual_bound()
     return min(max(delays[int(len(delays) * 0.999)] * SAFETY_FACTOR, scaled(FLOOR)), scaled(CEILING))
+
+
+def _delay(armed_at: datetime, missed: Iterable[datetime | None], seen_at: datetime) -> timedelta | None:
+    """How long a book took to show an order; None where it was not read soon enough to tell.
+
+    ``missed`` has the last readings before the one that showed it. A book that is read every four minutes is not late
+    by as much: where the reading before was long ago, only that it still missed the order is known.
+    """
+    missed_at = max([armed_at, *(each for each in missed if each is not None)])
+    if seen_at - missed_at <= scaled(SPACING):
+        return seen_at - armed_at
+    return missed_at - armed_at if missed_at > armed_at else None
 
 
 def usual_bound() -> timedelta:
@@ -86,10 +115,16 @@ def is_due(
     if now > proof_at:
         stretch = BUDGETED_STRETCH if capabilities.calls_per_day else 1
         is_old = len(readings) >= ENOUGH and readings[ENOUGH - 1].started_at > proof_at
-        # A book that can be read again is read as often as a proof needs, however long it could not be.
-        is_old = is_old and (not readings[0].complete or all(reading.complete for reading in readings[:ENOUGH]))
-        pause = scaled(MINUTE * stretch) if is_old else scaled(SPACING)
-        return last is None or last.started_at <= proof_at or now - last.started_at >= pause
+        complete = [reading.complete for reading in readings[:ENOUGH]]
+        if is_old and (all(complete) or not any(complete)):
+            pause = MINUTE * stretch
+        elif is_old and not complete[0]:
+            # A book that can be read now and then.
+            pause = MINUTE
+        else:
+            # One that can be read again is read as often as a proof needs, however long it could not be.
+            pause = SPACING
+        return last is None or last.started_at <= proof_at or now - last.started_at >= scaled(pause)
     if question.kind == IntentKind.PLACE and not capabilities.echoes_client_tag:
         # It could not be told from another before the bound has passed, so that nothing is gained by looking.
         return False

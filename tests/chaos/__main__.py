@@ -39,6 +39,8 @@ MORE_STORMS = 4
 BACKLOG_SECONDS = 90.0
 #: Strategies that take longer than four times what is planned, and this, have come to no end.
 PATIENCE_SECONDS = 120.0
+#: Within which every account may make calls again: a minute is the longest window of a broker, and a reading takes some.
+CALLS_ARE_BACK_SECONDS = 100.0
 #: States in which an intent is nobody's yet.
 UNFINISHED = "('READY', 'ARMED', 'UNKNOWN', 'ABSENT')"
 
@@ -159,7 +161,8 @@ def _storm_and_check(installation: Installation, folder: Path) -> dict[str, Any]
     times.append(("settling", time.monotonic()))
     say("The storm is over; the questions are to be settled.")
     _wait(lambda: _count(installation, UNFINISHED) == 0, plan.settle_seconds)
-    _read_every_book(installation)
+    if not _read_every_book(installation):
+        trouble.append("Not every book could be read once more at the end.")
     storm.end()
     installation.stop_workers()
     times.append(("", time.monotonic()))
@@ -205,11 +208,24 @@ def _count(installation: Installation, states: str) -> int:
     return int(counted[0]["open"])
 
 
-def _read_every_book(installation: Installation) -> None:
-    """The last word of every account's book, with the brokers well again."""
-    for account in installation.plan.accounts:
-        installation.do("send", task="tasks.orders.sync_orders", broker=account.broker, account=account.name)
-    _wait(lambda: not any(installation.waiting(broker) for broker in BROKERS), 60)
+def _read_every_book(installation: Installation) -> bool:
+    """Whether every account's book had its last word, with the brokers well again; who used up its calls is asked again."""
+    [before] = installation.database.query("SELECT coalesce(max(id), 0) AS id FROM brokers_orderbooksnapshot")
+
+    def ask_who_was_not_read() -> bool:
+        if any(installation.waiting(broker) for broker in BROKERS):
+            return False
+        rows = installation.database.query(
+            "SELECT DISTINCT a.broker, a.name FROM brokers_orderbooksnapshot s "
+            f"JOIN brokers_brokeraccount a ON a.id = s.account_id WHERE s.status = 'OK' AND s.id > {before['id']}"
+        )
+        read = {(row["broker"], row["name"]) for row in rows}
+        missing = [account for account in installation.plan.accounts if (account.broker, account.name) not in read]
+        for account in missing:
+            installation.do("send", task="tasks.orders.sync_orders", broker=account.broker, account=account.name)
+        return not missing
+
+    return _wait(ask_who_was_not_read, CALLS_ARE_BACK_SECONDS, pause=3.0)
 
 
 def _judge(installation: Installation, folder: Path, storm: Storm, trouble: list[str]) -> dict[str, Any]:
@@ -234,13 +250,13 @@ def _judge(installation: Installation, folder: Path, storm: Storm, trouble: list
     }
 
 
-def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+def _wait(condition: Callable[[], bool], seconds: float, *, pause: float = 0.5) -> bool:
     """Whether it came true in time. A question that fails while the database is away is asked again."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
             return True
-        time.sleep(0.5)
+        time.sleep(pause)
     return False
 
 

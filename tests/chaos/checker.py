@@ -58,6 +58,8 @@ NO_LONGER_LIVE = {"NOT_SENT", "VOID"}
 ENDS = {"FILLED": "FILLED", "CANCELLED": "CANCELLED", "REJECTED": "REJECTED", "EXPIRED": "EXPIRED"}
 #: Points of those who read books and answer questions, by the first part of their names.
 READERS = {"recover", "fence", "reading", "judge", "resend"}
+#: How the visibility bound is learnt.
+FEWEST_SAMPLES, MOST_SAMPLES, SAFETY_FACTOR = 200, 1000, 3
 #: The part of a processor that is enough for every promise: a run is itself some busy processes on two processors.
 #: What the machine gives less, to other work, is no time that the product had.
 FAIR_SHARE = 1 / 3
@@ -148,6 +150,34 @@ class Evidence:
         for row in sorted(self.ledger["orderevent"], key=lambda row: row["sequence"]):
             found[row["intent_id"]].append(row)
         return found
+
+    @cached_property
+    def delays(self) -> dict[int, list[tuple[datetime, float]]]:
+        """What is known of how long each account's book took to show acknowledged orders: when, and seconds; in order.
+
+        A reading that came long after the one before it shows only that the one before missed the order.
+        """
+        armed = {
+            row["id"]: row["armed_at"] for rows in self.attempts.values() for row in rows if row["outcome"] == "ACKED"
+        }
+        readings: defaultdict[int, list[tuple[datetime, datetime]]] = defaultdict(list)
+        for row in self.ledger.get("bookread", []):
+            if row["ok"]:
+                readings[row["account_id"]].append((moment(row["finished_at"]), moment(row["started_at"])))
+        for row in self.ledger.get("orderbooksnapshot", []):
+            if row["status"] == "OK":
+                readings[row["account_id"]].append((moment(row["taken_at"]), moment(row["taken_at"])))
+        found: defaultdict[int, list[tuple[datetime, float]]] = defaultdict(list)
+        for row in self.ledger["brokerorder"]:
+            if row["attempt_id"] not in armed or not row.get("book_seen_at"):
+                continue
+            seen_at, armed_at = moment(row["book_seen_at"]), moment(armed[row["attempt_id"]])
+            missed_at = max([armed_at, *(began for ended, began in readings[row["account_id"]] if ended < seen_at)])
+            is_near = (seen_at - missed_at).total_seconds() <= self.plan["bound"]["spacing"]
+            if is_near or missed_at > armed_at:
+                delay = (seen_at if is_near else missed_at) - armed_at
+                found[row["account_id"]].append((seen_at, delay.total_seconds()))
+        return {account_id: sorted(delays) for account_id, delays in found.items()}
 
     @cached_property
     def decided(self) -> set[int]:
@@ -528,6 +558,7 @@ class Resolution:
 
     key: str
     broker: str
+    account_id: int
     #: WORKING when it was found, ABSENT when proved away, NEEDS_HUMAN when a person was asked.
     state: str
     #: Seconds from the moment at which the attempt was over for sure until the state was known.
@@ -570,6 +601,7 @@ def resolutions(evidence: Evidence) -> list[Resolution]:
                 Resolution(
                     key=key,
                     broker=evidence.accounts[intent["account_id"]]["broker"],
+                    account_id=intent["account_id"],
                     state=event["to_state"],
                     seconds=max((at - over).total_seconds(), 0.0),
                     from_readable=max((at - readable).total_seconds(), 0.0) if readable else None,
@@ -597,11 +629,24 @@ def _visible_at(evidence: Evidence, key: str, number: int) -> datetime | None:
     return None
 
 
+def _bound(evidence: Evidence, account_id: int, at: datetime) -> float:
+    """The visibility bound in seconds as the rule has it: learnt from what the account's book took to show orders."""
+    limits: dict[str, float] = evidence.plan["bound"]
+    known = [delay for seen_at, delay in evidence.delays.get(account_id, []) if seen_at <= at][-MOST_SAMPLES:]
+    if len(known) < FEWEST_SAMPLES:
+        return limits["usual"]
+    slowest = sorted(known)[int(len(known) * 0.999)]
+    return min(max(slowest * SAFETY_FACTOR, limits["floor"]), limits["ceiling"])
+
+
 def _speed(evidence: Evidence) -> Iterator[Finding]:
-    bounds = evidence.plan.get("seconds_to_truth", {})
     for found in resolutions(evidence):
-        bound = bounds.get(found.broker, {}).get(found.state)
-        if bound is None or found.from_readable is None or found.readable_at is None or found.from_readable <= bound:
+        if found.from_readable is None or found.readable_at is None or found.state not in ("WORKING", "ABSENT"):
+            continue
+        bound: float = evidence.plan["seconds_to_truth"]
+        if found.state in evidence.plan["awaits_bound"][found.broker]:
+            bound += _bound(evidence, found.account_id, found.at)
+        if found.from_readable <= bound:
             continue
         lost = evidence.not_given(found.readable_at, found.at).total_seconds()
         if found.from_readable - lost > bound:

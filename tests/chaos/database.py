@@ -23,7 +23,8 @@ from tests.support.processes import free_port, wait_for
 
 #: Tables of the ledger's application that the checker reads.
 TABLES = (
-    "brokeraccount", "orderintent", "orderattempt", "brokerorder", "orderevent", "bookread", "humandecision", "alert",
+    "brokeraccount", "orderintent", "orderattempt", "brokerorder", "orderevent", "bookread", "orderbooksnapshot",
+    "humandecision", "alert",
 )  # fmt: skip
 #: Columns that hold JSON, which SQLite gives as text.
 JSON_COLUMNS = {"evidence", "positions", "target_before"}

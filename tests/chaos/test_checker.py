@@ -40,7 +40,9 @@ class World:
             "accounts": [{"broker": "b", "name": "default", "user_id": "U1"}],
             "limits": {"b": {"orders_per_second": 10, "max_in_minute": 100}},
             "after_the_last_gate": ["wire.half_body"],
-            "seconds_to_truth": {"b": {"WORKING": 60.0, "ABSENT": 69.0}},
+            "seconds_to_truth": 60.0,
+            "awaits_bound": {"b": ["ABSENT"]},
+            "bound": {"usual": 9.0, "floor": 6.0, "ceiling": 45.0, "spacing": 1.0},
         }
         self.account: Row = {
             "id": 1, "broker": "b", "name": "default", "orders_per_second": 8, "resend_after_absence": False,
@@ -504,6 +506,74 @@ def test_a_blow_at_a_reader_begins_the_time_to_the_truth_anew(world: World) -> N
 
     assert (found.seconds, found.from_readable) == (81.0, 30.0)
     assert world.findings() == []
+
+
+@pytest.mark.parametrize(
+    ("orders", "delay", "gaps", "proved_after", "is_slow"),
+    [
+        pytest.param(199, 20, (0.5,), 70, True, id="too few orders"),
+        pytest.param(200, 1, (), 67, True, id="never below the floor, broken"),
+        pytest.param(200, 1, (), 65, False, id="never below the floor"),
+        pytest.param(200, 5, (0.5,), 74, False, id="learnt"),
+        pytest.param(200, 5, (0.5,), 76, True, id="learnt, broken"),
+        pytest.param(200, 8, (3,), 74, False, id="missed long before"),
+        pytest.param(200, 8, (3,), 76, True, id="missed long before, broken"),
+        pytest.param(200, 8, (), 70, True, id="read too seldom to teach anything"),
+        pytest.param(200, 90, (0.5,), 104, False, id="never above the ceiling"),
+    ],
+)
+def test_a_proof_may_take_as_long_as_the_bound_that_the_book_taught(
+    world: World, orders: int, delay: int, gaps: tuple[float, ...], proved_after: int, *, is_slow: bool
+) -> None:
+    world.intents, world.truth, world.mirrors, world.requests = [world.intent], [], [], []
+    world.intent["state"], world.attempt["outcome"] = "NOT_PLACED", "VOID"
+    world.events = []
+    world.moves(
+        world.intent,
+        *(("", "READY"), ("READY", "ARMED"), ("ARMED", "UNKNOWN"), ("UNKNOWN", "ABSENT"), ("ABSENT", "NOT_PLACED")),
+    )
+    for event in world.events[-2:]:
+        event["at"] = at(19 + proved_after)
+    for event in world.events:
+        event["hash"] = hash_of(event, world.intent)
+    world.reads = [{"account_id": 1, "ok": True, "started_at": at(19), "finished_at": at(19)}]
+    world.mirrors = [
+        {
+            "id": 100 + number, "account_id": 1, "broker_order_id": f"M{number}", "attempt_id": 1000 + number,
+            "filled_quantity": 0, "book_seen_at": at(1 + delay),
+        }
+        for number in range(orders)
+    ]  # fmt: skip
+    world.attempts += [world.new_attempt(1000 + number, 1, 2) for number in range(orders)]
+    evidence = world.evidence()
+    evidence.ledger["bookread"] = world.reads + [
+        {"account_id": 1, "ok": True, "started_at": at(1 + delay - gap), "finished_at": at(1 + delay - gap)}
+        for gap in gaps
+    ]
+
+    assert ("TOO_SLOW" in {each.verdict for each in check(evidence)}) is is_slow
+
+
+def test_readings_by_schedule_teach_how_late_a_book_is(world: World) -> None:
+    world.attempts = [world.new_attempt(1000, 1, 2)]
+    world.mirrors = [
+        {
+            "id": 100,
+            "account_id": 1,
+            "broker_order_id": "M",
+            "attempt_id": 1000,
+            "filled_quantity": 0,
+            "book_seen_at": at(9),
+        }
+    ]
+    evidence = world.evidence()
+    evidence.ledger["orderbooksnapshot"] = [
+        {"account_id": 1, "status": "OK", "taken_at": at(6)},
+        {"account_id": 1, "status": "FAILED", "taken_at": None},
+        {"account_id": 1, "status": "OK", "taken_at": at(9.5)},
+    ]
+
+    assert [seconds for _, seconds in evidence.delays[1]] == [5]
 
 
 @pytest.mark.parametrize(
