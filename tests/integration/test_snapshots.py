@@ -174,6 +174,17 @@ def test_nothing_is_scheduled_that_a_broker_does_not_offer(monkeypatch: pytest.M
     assert cadences.current().of(row, SnapshotKind.MARGIN) == MINUTE
 
 
+def test_what_comes_late_to_a_slot_publishes_nothing(account: BrokerAccount) -> None:
+    at = configured_clock().now()
+    first, second = ({"status": "OK", "taken_at": at, "available": Decimal(rupees)} for rupees in (1, 2))
+    failure = snapshots.failed(BrokerUnavailable("The broker was busy."))
+    assert snapshots.write(MarginSnapshot, account, at, None, failure)[1]
+    assert snapshots.write(MarginSnapshot, account, at, None, first)[1], "a success replaces a failure"
+    for late in (second, failure):
+        row, written = snapshots.write(MarginSnapshot, account, at, None, late)
+        assert (row.available, row.status, written) == (Decimal(1), "OK", False)
+
+
 def test_a_late_slot_says_so_and_is_still_a_reading(account: BrokerAccount) -> None:
     in_time = snapshots.take_margin(account, NOON - timedelta(seconds=50), MINUTE)
     late = snapshots.take_margin(account, NOON - timedelta(seconds=90), MINUTE)

@@ -166,10 +166,26 @@ MUTANTS = [
     Mutant(
         name="wall clock for deadlines",
         module="brokers.ledger.delivery",
-        old="    clock = configured_clock()\n    now = clock.now()",
-        new="    from brokers.clock import SystemClock\n    clock = SystemClock()\n    now = clock.now()",
-        # The desk's market is in the past by any wall: an order that is in time would lapse.
-        test=LEDGER + "test_an_accepted_order_is_working_with_its_evidence[breeze]",
+        old="if clock.monotonic() >= deadline:",
+        new="if clock.now() >= attempt.send_deadline_at:",
+        # The sender stands still, and by its wall, which was set back, no time has passed.
+        test=LEDGER + "test_i3_a_sender_that_froze_after_it_armed_sends_nothing[kotakneo-_send]",
+    ),
+    # Readings
+    Mutant(
+        name="publish what was read in a stale epoch",
+        module="brokers.shared_reads",
+        old="return is_young and landed.version == account_versions.of(account_id, trading_day(now))",
+        new="return is_young",
+        test="tests/integration/test_shared_reads.py::"
+        "test_an_order_that_settles_while_the_broker_is_asked_drops_the_answer",
+    ),
+    Mutant(
+        name="publish a late reading over its slot's own",
+        module="brokers.snapshots",
+        old="rows.filter(status=Snapshot.Status.FAILED).update(**row)",
+        new="rows.update(**row)",
+        test="tests/integration/test_snapshots.py::test_what_comes_late_to_a_slot_publishes_nothing",
     ),
     # Limits
     Mutant(
