@@ -253,7 +253,7 @@ def test_search_follows_a_new_edition(store: InstrumentStore, ticker: Ticker) ->
     assert [each.symbol for each in store.search("newcomer")] == ["NEWCOMER"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), database=None)
 @given(
     text=st.text(max_size=40)
     | st.lists(st.sampled_from(["TESTIDX", "24050", "CE", "NOV", "26", "24", "REL"])).map(" ".join)

@@ -676,7 +676,6 @@ def test_no_history_loses_doubles_or_forgets_an_order(histories: type[Histories]
         settings=settings(
             max_examples=HISTORIES,
             stateful_step_count=STEPS,
-            deadline=None,
             database=None,
             print_blob=True,
             phases=[Phase.explicit, Phase.generate, *([Phase.shrink] if SHRINKS else [])],

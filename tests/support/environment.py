@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hypothesis import settings as properties
 from redis import Redis
 
 from tests.support.processes import Valkey
@@ -106,3 +107,7 @@ def pytest_report_header() -> str:
 
 if "PYTEST_VERSION" in os.environ:
     _settle()
+
+# How long one example takes says more of the machine than of the code.
+properties.register_profile("any machine", deadline=None)
+properties.load_profile("any machine")

@@ -326,7 +326,7 @@ def test_the_phases_of_a_day_follow_one_another(
     share_class=strategies.sampled_from([None, *SHARE_CLASSES]),
     at=strategies.datetimes(datetime(2024, 12, 30), datetime(2027, 1, 3), timezones=strategies.just(UTC)),  # noqa: DTZ001
 )
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_moment_has_one_phase_whatever_zone_it_is_told_in(
     seeded: MarketCalendar, exchange: Exchange, share_class: ShareClass | None, at: datetime
 ) -> None:

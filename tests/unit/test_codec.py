@@ -70,7 +70,7 @@ def _hint(kind: Any, name: str) -> Any:
 def test_whatever_a_read_returns_comes_back_equal(method: str) -> None:
     kind = shared_reads.kind_of(method)
 
-    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck), database=None)
     @given(_values(kind))
     def holds(value: Any) -> None:
         text = codec.dump(kind, value)

@@ -107,7 +107,6 @@ def spoiled(draw: st.DrawFn, name: str) -> Any:
 @pytest.mark.parametrize("name", PARSERS)
 @settings(
     max_examples=120,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())

@@ -1,4 +1,7 @@
-"""Real masters of more than 100,000 rows load fast and small, on both databases."""
+"""Real masters of more than 100,000 rows load fast and small.
+
+Here, since what runs beside a process on the same core costs it up to half as much processor time again.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,13 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support import real_data
+from tests.support.environment import USED
 from tests.support.processes import CHECKOUT
-
-POSTGRES = "postgres://postgres:postgres@127.0.0.1:5432/postgres"
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -24,21 +26,19 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
+@pytest.fixture
+def database_url(tmp_path: Path) -> Iterator[str]:
+    """An empty database, SQLite or on the server that the tests run on."""
+    if USED == "embedded":
         yield f"sqlite:///{tmp_path / 'full.sqlite3'}"
         return
-    psycopg = pytest.importorskip("psycopg", reason="The PostgreSQL driver is not installed.")
-    try:
-        server = psycopg.connect(POSTGRES, autocommit=True, connect_timeout=3)
-    except psycopg.OperationalError:
-        pytest.skip("No PostgreSQL answers on 127.0.0.1:5432.")
-    name = f"mcube_full_load_{uuid.uuid4().hex[:12]}"
-    with server:
+    import psycopg
+
+    name, url = f"mcube_full_load_{uuid.uuid4().hex[:12]}", urlsplit(os.environ["DATABASE_URL"])
+    with psycopg.connect(url._replace(path="/postgres").geturl(), autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
         try:
-            yield urlunsplit(urlsplit(POSTGRES)._replace(path=f"/{name}"))
+            yield url._replace(path=f"/{name}").geturl()
         finally:
             server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -59,8 +59,9 @@ def test_the_real_masters_load_in_seconds_and_little_memory(database_url: str, t
     sys.stdout.write(f"{database_url.split(':')[0]}: {cost}\n")
     assert cost["rows"] > 100_000
     assert cost["merged"] > 30_000
-    # The machine's other work slows the wall's clock, not this one.
-    assert cost["cpu_seconds"] < 20
+    # 20 s where the yardstick takes 1.28 s. One machine has been seen to need 16 s and 26 s within an hour, and as much
+    # longer for the yardstick.
+    assert cost["cpu_seconds"] / cost["yardstick_seconds"] < 20 / 1.28
     assert cost["peak_mb"] < 400
     assert cost["resolve_ms"] < 1
     assert cost["find_ms"] < 1
