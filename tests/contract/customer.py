@@ -18,6 +18,7 @@ from brokers.domain.errors import BrokerError, RateLimited
 from brokers.factory import BrokerFactory
 from brokers.gateway import BrokerGateway, no_waiting
 from brokers.ledger import operations
+from brokers.limits import Urgency
 from brokers.models import Alert, BrokerAccount, BrokerOrder, OrderIntent, SessionState
 from brokers.recovery import reconciliation
 from credentials.models import CredentialStore
@@ -50,23 +51,29 @@ class Customer:
         instruments.refresh(self.account, adapter=master, clock=configured_clock())
         self.gateway: BrokerGateway = BrokerFactory.get_broker(self.broker, self.name)
         self.gateway.login()
+        self._prices: dict[str | None, Decimal] = {}
 
     # What a caller does
 
     def order(self, **changes: Any) -> dict[str, Any]:
-        """A limit order for one lot of an option that rests a little below the market."""
+        """A limit order for one lot of an option that rests a little below the market.
+
+        Said again under the same client order id it has the same price, wherever the market has gone meanwhile.
+        """
         option = self.trader.option
-        last = self.gateway.get_quote(option.symbol).last_price
-        assert last is not None
-        price = option.round_to_tick(last * Decimal("0.98"), up=False)
-        return {
+        order = {
             "symbol": option.symbol,
             "action": Side.BUY.value,
             "quantity": option.lot_size,
             "order_type": "LIMIT",
-            "price": price,
             "client_order_id": KEY,
         } | changes
+        key = order["client_order_id"]
+        if key not in self._prices:
+            last = self.gateway.get_quote(option.symbol).last_price
+            assert last is not None
+            self._prices[key] = option.round_to_tick(last * Decimal("0.98"), up=False)
+        return {"price": self._prices[key]} | order
 
     def place(self, **changes: Any) -> str | type[BrokerError]:
         """Place an order as a strategy does: the broker's order id, or the class of the error that told why not."""
@@ -109,7 +116,7 @@ class Customer:
     def _has_room(self, calls: int) -> bool:
         try:
             with no_waiting():
-                self.gateway.require_room(calls)
+                self.gateway.require_room(calls, urgency=Urgency.ORDER)
         except RateLimited:
             return False
         return True
