@@ -32,9 +32,8 @@ class TlsStack(Stack):
     """An installation whose queue server is the TLS one."""
 
     def __init__(self, home: Path, server: TlsRedis) -> None:
-        super().__init__(home)
+        super().__init__(home, queue=server)
         self.server = server
-        self.queue = server  # type: ignore[assignment]
 
     @property
     def environment(self) -> dict[str, str]:

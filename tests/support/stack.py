@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import psutil
@@ -39,16 +39,28 @@ class StrategyError(AssertionError):
         self.kind = kind
 
 
-class Stack:
-    """Its processes by name; ``workers`` by queue."""
+class QueueServer(Protocol):
+    """One of the test's own."""
 
-    def __init__(self, home: Path, *, unlimited: bool = False) -> None:
+    url: str
+
+    def start(self) -> None: ...
+
+    def stop(self) -> object: ...
+
+    def kill(self) -> None: ...
+
+
+class Stack:
+    """Its processes by name; ``workers`` by queue. Its queue server is the run's, or ``queue``."""
+
+    def __init__(self, home: Path, *, unlimited: bool = False, queue: QueueServer | None = None) -> None:
         self.home = home
         self.simulator_port = free_port(2)
         self.flower_port = free_port()
         self.database_url = ""
         self._unlimited = unlimited
-        self.queue: Valkey | None = Valkey(home / "queue") if USED != "real" else None
+        self.queue = queue or (Valkey(home / "queue") if USED != "real" else None)
         self.redis_url = self.queue.url if self.queue else _claim_database(os.environ["MCUBE_REDIS_URL"])
         self.children: dict[str, Child] = {}
         self._strategy: subprocess.Popen[str] | None = None
@@ -73,6 +85,7 @@ class Stack:
         else:
             with redis.Redis.from_url(self.redis_url) as client:
                 client.flushdb()
+        if USED == "real":
             self.database_url = make_database(os.environ["DATABASE_URL"])
         self.manage("prepare")
 
@@ -153,8 +166,8 @@ class Stack:
             self.queue.kill()
         else:
             _give_back_database(self.redis_url)
-            if self.database_url:
-                drop_database(os.environ["DATABASE_URL"], self.database_url)
+        if self.database_url:
+            drop_database(os.environ["DATABASE_URL"], self.database_url)
 
     def load_instruments(self, broker: str) -> None:
         """Read today's master, whole, before this returns."""
