@@ -17,6 +17,8 @@ from tests.support.stack import Stack
 INDEX, SHARE = "NIFTY", "RELIANCE"
 #: Shares that an account has held from before, and what each cost in rupees.
 HELD, COST = 10, Decimal(1350)
+#: A minute is the longest window of a broker, and an answer takes some.
+CALLS_ARE_BACK_SECONDS = 90.0
 _numbers = count(101)
 
 
@@ -52,7 +54,7 @@ class Desk:
             found: dict[str, Any] = self.stack.do("answer", task=task, **self.who, **words) or {}
             return {} if found.get("failure") == "NotSent" else found
 
-        return wait_for(answer, f"an answer of {task}")
+        return wait_for(answer, f"an answer of {task}", seconds=CALLS_ARE_BACK_SECONDS)
 
     def order(self, **changes: Any) -> dict[str, Any]:
         """An order that rests a little below the market, with an id of its own."""
@@ -72,8 +74,12 @@ class Desk:
         self.until(order["client_order_id"], "WORKING")
         return self.happened("accepted")[-1]
 
-    def until(self, client_order_id: str, state: str) -> None:
-        wait_for(lambda: self.stack.intent(client_order_id)["state"] == state, f"{client_order_id} to be {state}")
+    def until(self, client_order_id: str, state: str, *, seconds: float = 30.0) -> None:
+        wait_for(
+            lambda: self.stack.intent(client_order_id)["state"] == state,
+            f"{client_order_id} to be {state}",
+            seconds=seconds,
+        )
 
     def happened(self, event: str) -> list[dict[str, Any]]:
         """The exchange's lines about orders of this account."""

@@ -14,6 +14,7 @@ import redis
 from brokers.discovery import specs
 from brokers.domain.capabilities import Operation
 from brokers.domain.enums import Exchange, OrderType, Product
+from brokers.feeds import pace
 from brokers.simulator.checks import INDEX_FUTURE
 from mcube import processes
 from tests.acceptance.desk import COST, HELD, INDEX, SHARE, Desk
@@ -386,4 +387,4 @@ def test_an_execution_is_read_when_the_feed_tells_of_it(fresh: Desk, feed: redis
         fresh.until(order["client_order_id"], "WORKING")
         [placed] = [line for line in fresh.happened("accepted") if line["quantity"] == quantity]
         fresh.control("POST", "fill", order_id=placed["order_id"], quantity=quantity)
-        fresh.until(order["client_order_id"], "FILLED")
+        fresh.until(order["client_order_id"], "FILLED", seconds=pace.LIMITED_LAST_SECONDS)

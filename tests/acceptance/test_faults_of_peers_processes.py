@@ -19,7 +19,7 @@ FACES = {broker: face for face, broker in enumerate(specs())}
 each_broker = pytest.mark.parametrize("broker", FACES)
 
 CALLERS = 5
-SLOW_SECONDS, PATIENCE_SECONDS = 20, 5
+SLOW_SECONDS = 20
 #: Longer than the ledger waits for an answer.
 GIVEN_UP_SECONDS = 20
 #: In market time: all timeouts of a sender have passed; an order that is there shows in the book.
@@ -79,7 +79,7 @@ def test_a_slow_broker_and_a_caller_who_gives_up_after_five_seconds(
     stack.control(FACES[broker], "POST", "faults", slow)
 
     first = stack.do("place", **order)
-    wait_for(lambda: _held(stack, broker, order), "the order to be at the broker", seconds=PATIENCE_SECONDS)
+    wait_for(lambda: _held(stack, broker, order), "the order to be at the broker")
     again = stack.do("place", **order)
     stack.do("deliver_again", intent_id=first["intent_id"], broker=broker, times=2)
 
@@ -99,7 +99,7 @@ def test_a_read_is_answered_while_an_order_call_hangs(stack: Stack, an_order: Ma
 
     stack.do("send", task="tasks.snapshots.snapshot_margin", broker=broker, account=order["account"])
 
-    wait_for(lambda: len(stack.do("snapshots", kind="margin")) > before, "the margin to be read", seconds=5)
+    wait_for(lambda: len(stack.do("snapshots", kind="margin")) > before, "the margin to be read")
     assert stack.do("snapshots", kind="margin")[-1]["status"] == "OK"
     assert stack.intent(order["client_order_id"])["state"] == "ARMED", "its answer is still waited for"
     _reaches(stack, order, "UNKNOWN", seconds=GIVEN_UP_SECONDS)

@@ -20,6 +20,9 @@ from tests.support import real_data
 from tests.support.environment import USED
 from tests.support.processes import CHECKOUT
 
+#: What the yardstick takes where the times below are promised.
+YARDSTICK_SECONDS = 1.28
+
 pytestmark = [
     pytest.mark.timeout(300),
     real_data.needed(real_data.BREEZE, real_data.KOTAKNEO),
@@ -59,15 +62,15 @@ def test_the_real_masters_load_in_seconds_and_little_memory(database_url: str, t
     sys.stdout.write(f"{database_url.split(':')[0]}: {cost}\n")
     assert cost["rows"] > 100_000
     assert cost["merged"] > 30_000
-    # 20 s where the yardstick takes 1.28 s. One machine has been seen to need 16 s and 26 s within an hour, and as much
-    # longer for the yardstick.
-    assert cost["cpu_seconds"] / cost["yardstick_seconds"] < 20 / 1.28
+    # One machine has been seen to need 16 s and 26 s within an hour, and as much longer for the yardstick.
+    slower = max(cost["yardstick_seconds"] / YARDSTICK_SECONDS, 1.0)
+    assert cost["cpu_seconds"] < 20 * slower
     assert cost["peak_mb"] < 400
-    assert cost["resolve_ms"] < 1
-    assert cost["find_ms"] < 1
-    assert cost["again_ms"] < 0.1
+    assert cost["resolve_ms"] < 1 * slower
+    assert cost["find_ms"] < 1 * slower
+    assert cost["again_ms"] < 0.1 * slower
     assert cost["searches"] > 1_000
-    assert cost["search_p99_ms"] < 20
+    assert cost["search_p99_ms"] < 20 * slower
     assert cost["search_missed"] == 0
     assert cost["symbols"] > 30_000
     assert cost["symbols_built_otherwise"] == 0
