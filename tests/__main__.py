@@ -13,6 +13,18 @@ import sys
 from tests.support.environment import real_servers
 
 ACCEPTANCE = "tests/acceptance"
+#: What brings its own servers, whichever the run has.
+WITH_OWN_SERVERS = (
+    "celery_setup",
+    "compose",
+    "demo",
+    "live_start",
+    "queue_outage",
+    "read_slots",
+    "redis_tls",
+    "without_sdks",
+)
+NOT_AGAIN = [f"--ignore={ACCEPTANCE}/test_{name}.py" for name in WITH_OWN_SERVERS]
 #: What touches neither rows nor the queue is the same on any server.
 ON_SERVERS = (
     *("tests/integration", "tests/contract/test_faults_of_peers.py", "tests/contract/test_lost_answers.py"),
@@ -32,7 +44,7 @@ def main(options: list[str]) -> int:
         print("PostgreSQL and Redis are neither configured nor at their standard ports: no second run.", flush=True)
     else:
         runs.append(("real", ("pytest", *TWO_PROCESSES, *ON_SERVERS, *options)))
-        runs.append(("real", ("pytest", ACCEPTANCE, *options)))
+        runs.append(("real", ("pytest", ACCEPTANCE, *NOT_AGAIN, *options)))
     for servers, module in runs:
         command = [sys.executable, "-m", *module]
         status = subprocess.run(command, env=os.environ | {"MCUBE_TEST_SERVERS": servers}, check=False).returncode

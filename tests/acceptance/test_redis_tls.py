@@ -136,6 +136,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsRedis]:
     server.kill()
 
 
+@pytest.fixture(scope="module")
+def home(server: TlsRedis, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Of an installation with its tables."""
+    folder = str(tmp_path_factory.mktemp("strict") / "home")
+    migrated = run({**server.environment_for_mcube, "MCUBE_HOME": folder}, "manage.py", "migrate", "-v0")
+    assert migrated.returncode == 0, migrated.stdout + migrated.stderr
+    return folder
+
+
 WRONG: dict[str, tuple[Callable[[TlsRedis, Path], dict[str, str]], str]] = {
     "another authority": (
         lambda server, folder: {"MCUBE_REDIS_CA_FILE": str(Authority(folder / "ca").certificate_file)},
@@ -162,12 +171,12 @@ WRONG: dict[str, tuple[Callable[[TlsRedis, Path], dict[str, str]], str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_is_one_clear_sentence_at_the_start_and_in_doctor(
-    server: TlsRedis, tmp_path: Path, case: str
+    server: TlsRedis, home: str, tmp_path: Path, case: str
 ) -> None:
     change, sentence = WRONG[case]
     environment = {
         **server.environment_for_mcube,
-        "MCUBE_HOME": str(tmp_path / "home"),
+        "MCUBE_HOME": home,
         **change(server, tmp_path),
         **{name: str(free_port()) for name in ("MCUBE_WEB_PORT", "MCUBE_FLOWER_PORT")},
         "MCUBE_SIMULATOR_PORT": str(free_port(2)),
@@ -180,15 +189,13 @@ def test_what_is_wrong_is_one_clear_sentence_at_the_start_and_in_doctor(
     assert "Traceback" not in said
     assert server.password not in said
     assert "planted-wrong" not in said
-    assert run(environment, "manage.py", "migrate", "-v0").returncode == 0
     found = {line["name"]: line for line in json.loads(doctor(environment, "--json").stdout)}["Redis"]
     assert found["level"] == "FAIL"
     assert sentence in found["detail"]
     assert found["remedy"]
 
 
-def test_a_user_that_may_too_little_is_told_in_doctor(server: TlsRedis, tmp_path: Path) -> None:
-    environment = {**server.environment_for_mcube, "MCUBE_HOME": str(tmp_path / "home")}
-    assert run(environment, "manage.py", "migrate", "-v0").returncode == 0
+def test_a_user_that_may_too_little_is_told_in_doctor(server: TlsRedis, home: str) -> None:
+    environment = {**server.environment_for_mcube, "MCUBE_HOME": home}
     found = {line["name"]: line for line in json.loads(doctor(environment, "--json").stdout)}["Redis"]
     assert found["detail"] == "does not let this user do what mcube needs"
