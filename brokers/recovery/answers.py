@@ -12,7 +12,7 @@ from brokers.alerts import raise_alert
 from brokers.discovery import spec_of
 from brokers.domain.order_states import CANCEL_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import OrderAttempt, OrderIntent, Severity
+from brokers.models import BrokerAccount, OrderAttempt, OrderIntent, Severity
 
 
 def declare_absent(attempt: OrderAttempt, cause: str, now: datetime, evidence: dict[str, Any] | None = None) -> None:
@@ -99,6 +99,23 @@ def alert_twice(attempt: OrderAttempt, happened: str, now: datetime) -> None:
         at=now,
         account=intent.account,
         intent=intent,
+    )
+
+
+def stop_resending(account: BrokerAccount, happened: str, now: datetime) -> None:
+    """Send nothing again by itself any more for an account where a proof of absence was wrong, and tell people."""
+    allowed = BrokerAccount.objects.filter(pk=account.pk, resend_after_absence=True)
+    if not allowed.update(resend_after_absence=False):
+        return
+    raise_alert(
+        "resend_off",
+        str(account.pk),
+        severity=Severity.WARNING,
+        happened=f"At {account} {happened}.",
+        meaning="What is proved absent there is not sent again by itself any more, since the proof was wrong once.",
+        to_do="Find out why the broker's book was wrong; then switch it on again on the account's page, if you still want it.",
+        at=now,
+        account=account,
     )
 
 

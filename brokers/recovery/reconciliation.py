@@ -31,7 +31,7 @@ from brokers.limits import Urgency
 from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, OrderIntent
 from brokers.recovery import absence, agenda, fencing, gtts, matching, visibility
 from brokers.recovery.agenda import Question
-from brokers.recovery.answers import alert_twice, ask_person, declare_absent, unless_stale
+from brokers.recovery.answers import alert_twice, ask_person, declare_absent, stop_resending, unless_stale
 from brokers.recovery.deadlines import (
     alert_overdue,
     ask_in_time,
@@ -353,6 +353,7 @@ class _Round:
         if not late:
             return
         happened = f"order {late[0]} showed up although it was proved absent"
+        stop_resending(self.account, happened, self.now)
         if intent.state in (IntentState.ABSENT, IntentState.NOT_PLACED):
             ask_person(attempt, happened, self.now)
         else:

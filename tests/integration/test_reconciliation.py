@@ -567,6 +567,24 @@ def test_it_is_sent_again_once_only(tagged: Desk) -> None:
     assert end_of(intent)[0] == IntentState.ABSENT
 
 
+def test_a_proof_that_was_wrong_ends_sending_again_by_itself(tagged: Desk) -> None:
+    allow_resend()
+    first = lose(tagged)
+    tagged.adapter.hidden = {"000002"}
+    wait_out(tagged)
+    assert end_of(first)[0] == IntentState.NOT_PLACED
+    tagged.adapter.hidden = set()
+    look(tagged, 300)
+    assert end_of(first)[0] == IntentState.NEEDS_HUMAN
+    alert = Alert.objects.get(kind="resend_off")
+    assert "000002 showed up" in alert.happened
+
+    intent = lose(tagged, key="next", taken=False, not_after=long_lived())
+    wait_out(tagged)
+    assert end_of(intent)[0] == IntentState.ABSENT
+    assert not BrokerAccount.objects.filter(resend_after_absence=True).exists()
+
+
 def test_where_a_second_order_would_be_taken_nothing_is_sent_again(untagged: Desk) -> None:
     allow_resend()
     intent = lose(untagged, taken=False, not_after=long_lived())
