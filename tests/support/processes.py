@@ -45,7 +45,7 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def wait_for(condition: Callable[[], T], what: str, *, seconds: float = 30.0) -> T:
+def wait_for(condition: Callable[[], T], what: str, *, seconds: float = 60.0) -> T:
     """Ask until ``condition`` gives something true, and return it.
 
     :raises AssertionError: it did not within ``seconds``; the message says ``what`` was waited for.
