@@ -58,7 +58,7 @@ class Stack:
         self.home = home
         self.simulator_port = free_port(2)
         self.flower_port = free_port()
-        self.database_url = ""
+        self.database_url = self._made_database = ""
         self._unlimited = unlimited
         self.queue = queue or (Valkey(home / "queue") if USED != "real" else None)
         self.redis_url = self.queue.url if self.queue else _claim_database(os.environ["MCUBE_REDIS_URL"])
@@ -86,7 +86,7 @@ class Stack:
             with redis.Redis.from_url(self.redis_url) as client:
                 client.flushdb()
         if USED == "real":
-            self.database_url = make_database(os.environ["DATABASE_URL"])
+            self.database_url = self._made_database = make_database(os.environ["DATABASE_URL"])
         self.manage("prepare")
 
     def manage(self, *arguments: str) -> str:
@@ -166,8 +166,8 @@ class Stack:
             self.queue.kill()
         else:
             _give_back_database(self.redis_url)
-        if self.database_url:
-            drop_database(os.environ["DATABASE_URL"], self.database_url)
+        if self._made_database:
+            drop_database(os.environ["DATABASE_URL"], self._made_database)
 
     def load_instruments(self, broker: str) -> None:
         """Read today's master, whole, before this returns."""
