@@ -1,9 +1,10 @@
 """The call budget of a broker account, shared by every process through Redis.
 
-One script counts all windows at once, by the server's clock: a call is granted in every window or in
-none. Polls and questions leave a part of each window and of the day to what is more urgent. When the server loses its counts, or starts anew and may have lost the last of them, every process brings back what it
-remembers of its own with its next call, as it does with what could not wait while the server was away; those of the day
-are noted elsewhere as well, and given back from there.
+One script counts all windows at once, by the server's clock: a call is granted in every window or in none. Polls and
+questions leave a part of each window and of the day to what is more urgent. When the server loses its counts, or starts
+anew and may have lost the last of them, every process brings back what it remembers of its own with its next call, as it
+does with what could not wait while the server was away; those of the day are noted elsewhere as well, and given back from
+there.
 """
 
 from __future__ import annotations

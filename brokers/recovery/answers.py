@@ -63,10 +63,13 @@ def _may_be_sent_again(intent: OrderIntent) -> bool:
     """A cancel, whose goal is the same however often it is sent; an order once, where the policy is switched on."""
     if intent.kind in CANCEL_KINDS:
         return True
-    if intent.kind != IntentKind.PLACE or not intent.account.resend_after_absence:
+    if intent.kind != IntentKind.PLACE or not spec_of(intent.account.broker).capabilities.refuses_duplicate_tag:
+        return False
+    # Asked anew: the same reading may have shown that a proof was wrong.
+    if not BrokerAccount.objects.filter(pk=intent.account_id, resend_after_absence=True).exists():
         return False
     again = intent.events.filter(from_state=IntentState.ABSENT, to_state=IntentState.READY)
-    return spec_of(intent.account.broker).capabilities.refuses_duplicate_tag and not again.exists()
+    return not again.exists()
 
 
 def ask_person(attempt: OrderAttempt, cause: str, now: datetime) -> None:
@@ -105,18 +108,20 @@ def alert_twice(attempt: OrderAttempt, happened: str, now: datetime) -> None:
 def stop_resending(account: BrokerAccount, happened: str, now: datetime) -> None:
     """Send nothing again by itself any more for an account where a proof of absence was wrong, and tell people."""
     allowed = BrokerAccount.objects.filter(pk=account.pk, resend_after_absence=True)
-    if not allowed.update(resend_after_absence=False):
-        return
-    raise_alert(
-        "resend_off",
-        str(account.pk),
-        severity=Severity.WARNING,
-        happened=f"At {account} {happened}.",
-        meaning="What is proved absent there is not sent again by itself any more, since the proof was wrong once.",
-        to_do="Find out why the broker's book was wrong; then switch it on again on the account's page, if you still want it.",
-        at=now,
-        account=account,
-    )
+    with transaction.atomic():
+        if not allowed.update(resend_after_absence=False):
+            return
+        raise_alert(
+            "resend_off",
+            str(account.pk),
+            severity=Severity.WARNING,
+            happened=f"At {account} {happened}.",
+            meaning="What is proved absent there is not sent again by itself any more, since the proof was wrong once.",
+            to_do="Find out why the broker's book was wrong; then switch it on again on the account's page, if you still "
+            "want it.",
+            at=now,
+            account=account,
+        )
 
 
 def unless_stale(act: Callable[..., None], attempt: OrderAttempt, *arguments: Any) -> None:

@@ -44,6 +44,8 @@ from brokers.recovery.reading import Reading, alert_blind, read_book
 from brokers.risk import strangers
 
 _CHANGEABLE = ("quantity", "limit_price", "trigger_price")
+#: States of an order that was proved absent and not sent again.
+_CALLED_ABSENT = (IntentState.ABSENT, IntentState.NOT_PLACED)
 
 #: Exchange, symbol and side.
 Place = tuple[str, str, str]
@@ -163,14 +165,20 @@ class _Round:
         waited = [self.proofs[each.pk] for each in self.questions if self._has_waited(each)]
         if waited:
             self.readings = absence.readings_since(self.account.pk, min(waited))
-        with ExitStack() as turns:
+        shown = self._whole(each for each in watched if self._may_show(each))
+        # Known by its tag to be nobody else's, and a reason not to send the others again.
+        wrong = [each for each in shown if matching.echoes_tag(each) and each.intent.state in _CALLED_ABSENT]
+        with ExitStack() as turns:  # The last is the first to be called.
             if self.reading.owes_trades:
                 turns.callback(self._read_trades)
-            for attempt in self._whole(each for each in watched if self._may_show(each)):
-                turns.callback(unless_stale, self._watch, attempt)
+            for attempt in shown:
+                if attempt not in wrong:
+                    turns.callback(unless_stale, self._watch, attempt)
             for attempt in self._whole(each for each in self.questions if self._may_be_answered(each)):
                 judge = self._judge_place if matching.is_place(attempt) else self._judge_mutation
                 turns.callback(unless_stale, judge, attempt)
+            for attempt in wrong:
+                turns.callback(unless_stale, self._watch, attempt)
 
     # Which of a thousand questions the reading may say something of: only of these the rows are read
 
@@ -354,7 +362,7 @@ class _Round:
             return
         happened = f"order {late[0]} showed up although it was proved absent"
         stop_resending(self.account, happened, self.now)
-        if intent.state in (IntentState.ABSENT, IntentState.NOT_PLACED):
+        if intent.state in _CALLED_ABSENT:
             ask_person(attempt, happened, self.now)
         else:
             alert_twice(attempt, happened, self.now)

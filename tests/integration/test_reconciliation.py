@@ -585,6 +585,20 @@ def test_a_proof_that_was_wrong_ends_sending_again_by_itself(tagged: Desk) -> No
     assert not BrokerAccount.objects.filter(resend_after_absence=True).exists()
 
 
+def test_a_reading_that_shows_a_proof_to_be_wrong_sends_nothing_again(tagged: Desk) -> None:
+    allow_resend()
+    first = lose(tagged)
+    tagged.adapter.hidden = {"000002"}
+    wait_out(tagged)
+    share: dict[str, Any] = {"symbol": "RELIANCE", "quantity": 1, "limit_price": "99", "not_after": long_lived()}
+    intent = lose(tagged, key="next", taken=False, **share)
+    wait_out(tagged, 2)
+    tagged.adapter.hidden = set()
+    look(tagged, 20.5)
+    assert end_of(first)[0] == IntentState.NEEDS_HUMAN
+    assert end_of(intent)[0] == IntentState.ABSENT
+
+
 def test_where_a_second_order_would_be_taken_nothing_is_sent_again(untagged: Desk) -> None:
     allow_resend()
     intent = lose(untagged, taken=False, not_after=long_lived())
