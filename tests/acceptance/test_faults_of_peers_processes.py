@@ -66,7 +66,7 @@ def test_five_identical_requests_at_once_are_one_order(stack: Stack, an_order: M
 
     assert len({each["intent_id"] for each in placed}) == 1
     intent = _reaches(stack, order, "WORKING")
-    wait_for(lambda: stack.waiting(broker) == 0, "the queue to be empty")
+    stack.wait_for_performance(broker, placed[0]["task_id"])
     assert _held(stack, broker, order) == intent["attempts"] == 1
 
 
@@ -81,11 +81,11 @@ def test_a_slow_broker_and_a_caller_who_gives_up_after_five_seconds(
     first = stack.do("place", **order)
     wait_for(lambda: _held(stack, broker, order), "the order to be at the broker")
     again = stack.do("place", **order)
-    stack.do("deliver_again", intent_id=first["intent_id"], broker=broker, times=2)
+    messages = stack.do("deliver_again", intent_id=first["intent_id"], broker=broker, times=2)
 
     assert again["intent_id"] == first["intent_id"]
     assert _reaches(stack, order, "UNKNOWN", seconds=GIVEN_UP_SECONDS)["attempts"] == 1
-    wait_for(lambda: stack.waiting(broker) == 0, "the queue to be empty")
+    stack.wait_for_performance(broker, *messages)
     assert _held(stack, broker, order) == 1
 
 
@@ -117,10 +117,10 @@ def test_a_worker_killed_during_the_call_leaves_one_order_that_is_found_again(
     wait_for(lambda: _held(stack, broker, order), "the order to be at the broker")
     stack.children[f"worker-{broker}"].kill()
     stack.start_workers(broker)
-    stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
+    messages = stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
     stack.do("send", task="tasks.orders.sweep")
 
-    wait_for(lambda: stack.waiting(broker) == 0, "the queue to be empty")
+    stack.wait_for_performance(broker, *messages)
     stack.do("pass_time", seconds=SENDER_IS_LATE_SECONDS)
     _looks(stack, broker, order, "UNKNOWN", "WORKING")
     stack.do("pass_time", seconds=BOOK_IS_SURE_SECONDS)

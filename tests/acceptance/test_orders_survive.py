@@ -45,11 +45,11 @@ def test_an_order_delivered_many_times_is_one_order_at_the_exchange(
     before, order = _accepted(stack, broker), an_order(broker)
 
     placed = stack.do("place", **order)
-    stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
+    messages = stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
     again = stack.do("place", **order)
     _wait_for_state(stack, order["client_order_id"], "WORKING")
-    stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
-    wait_for(lambda: stack.waiting(broker) == 0, "the queue to be empty")
+    messages += stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
+    stack.wait_for_performance(broker, *messages)
 
     assert again["intent_id"] == placed["intent_id"]
     assert stack.intent(order["client_order_id"])["attempts"] == 1
@@ -68,11 +68,11 @@ def test_a_worker_killed_while_it_sends_neither_loses_nor_repeats_the_order(stac
     stack.children[f"worker-{broker}"].kill()
     stack.do("place", **next_one)
     stack.start_workers(broker)
-    stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
+    messages = stack.do("deliver_again", intent_id=placed["intent_id"], broker=broker, times=3)
     stack.do("send", task="tasks.orders.sweep")
 
     _wait_for_state(stack, next_one["client_order_id"], "WORKING")
-    wait_for(lambda: stack.waiting(broker) == 0, "the queue to be empty")
+    stack.wait_for_performance(broker, *messages)
     assert stack.intent(order["client_order_id"])["state"] in ("ARMED", "UNKNOWN")
     assert stack.intent(order["client_order_id"])["attempts"] == 1
     assert _accepted(stack, broker) == before + 2
@@ -95,14 +95,13 @@ def test_a_producer_without_the_database_may_publish_a_whole_order(stack: Stack,
     broker = BROKERS[0]
     before, order = _accepted(stack, broker), an_order(broker)
 
-    for _ in range(3):
-        stack.do("send_whole", **order)
+    messages = [stack.do("send_whole", **order) for _ in range(3)]
 
     wait_for(
         lambda: any(one["client_order_id"] == order["client_order_id"] for one in stack.do("intents")), "the order"
     )
     _wait_for_state(stack, order["client_order_id"], "WORKING")
-    wait_for(lambda: stack.waiting(broker) == 0, "the queue to be empty")
+    stack.wait_for_performance(broker, *messages)
     assert _accepted(stack, broker) == before + 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -201,6 +202,12 @@ class Stack:
         with redis.Redis.from_url(self.redis_url, decode_responses=True) as client:
             lists = [queue, *client.scan_iter(f"{queue}\x06\x16*")]
             return sum(int(client.llen(name)) for name in lists)
+
+    def wait_for_performance(self, queue: str, *tasks: str) -> None:
+        """Until the queue's worker has performed each of these; a message that is only taken is in no queue either."""
+        worker = self.children[f"worker-{queue}"]
+        ends = [re.compile(rf"\[{task}\] (?:succeeded|raised)") for task in tasks]
+        wait_for(lambda: (log := worker.read_log()) and all(end.search(log) for end in ends), "the tasks' ends")
 
     def future(self, underlying: str) -> dict[str, Any]:
         """The nearest future's symbol, units in its lot, and tick, once both masters are in what is looked up."""

@@ -116,21 +116,21 @@ def remove_channels() -> None:
 
 
 @action
-def deliver_again(intent_id: int, broker: str, times: int) -> None:
-    """Put more messages about an intent into the queue."""
+def deliver_again(intent_id: int, broker: str, times: int) -> list[str]:
+    """Put more messages about an intent into the queue; returns the tasks' ids."""
     from tasks.orders import place_order
 
-    for _ in range(times):
-        place_order.apply_async(kwargs={"intent_id": intent_id, "broker": broker})
+    again = {"intent_id": intent_id, "broker": broker}
+    return [str(place_order.apply_async(kwargs=again).id) for _ in range(times)]
 
 
 @action
-def send(task: str, queue: str | None = None, **kwargs: Any) -> None:
+def send(task: str, queue: str | None = None, **kwargs: Any) -> str:
     from mcube.celery import app
 
     app.loader.import_default_modules()
     options: dict[str, Any] = {"queue": queue} if queue else {}
-    app.tasks[task].apply_async(kwargs=kwargs, **options)
+    return str(app.tasks[task].apply_async(kwargs=kwargs, **options).id)
 
 
 @action
