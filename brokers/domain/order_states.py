@@ -73,6 +73,8 @@ GTT_KINDS = frozenset({IntentKind.GTT, IntentKind.GTT_CANCEL, IntentKind.GTT_MOD
 ORDER_KINDS = frozenset(IntentKind) - GTT_KINDS
 #: Ends that say that nothing was taken.
 UNTAKEN_STATES = frozenset({IntentState.DENIED, IntentState.WITHDRAWN, IntentState.LAPSED, IntentState.REFUSED})
+#: Where something ends instead that was called absent, was to be sent again and was not taken: by kind.
+IN_DOUBT = dict.fromkeys(CANCEL_KINDS, IntentState.ABSENT) | dict.fromkeys(PLACING_KINDS, IntentState.NOT_PLACED)
 #: Not sent yet, and may still be.
 UNSENT_STATES = frozenset({IntentState.NEW, IntentState.READY, IntentState.AWAITING_APPROVAL})
 #: Nobody knows yet what the broker made of it: a cancel or modify in one of these blocks its like on the same order.
@@ -114,6 +116,9 @@ TRANSITIONS: dict[tuple[IntentState, IntentState], frozenset[Actor]] = {
     (_S.ARMED, _S.ABSENT): frozenset({_A.SENDER}),
     (_S.ABSENT, _S.DONE): frozenset({_A.BOOK}),
     (_S.ABSENT, _S.REJECTED): frozenset({_A.BOOK}),
+    # An order or GTT that was absent, was to be sent again and came to nothing: the first may show up all the same
+    (_S.READY, _S.NOT_PLACED): frozenset({_A.CALLER, _A.PLAN, _A.PERSON, _A.SENDER, _A.SWEEPER}),
+    (_S.ARMED, _S.NOT_PLACED): frozenset({_A.SENDER}),
     # Finding out
     (_S.UNKNOWN, _S.WORKING): frozenset({_A.RECONCILER, _A.SENDER}),  # found, or a late answer
     (_S.UNKNOWN, _S.ABSENT): frozenset({_A.RECONCILER}),
@@ -121,6 +126,7 @@ TRANSITIONS: dict[tuple[IntentState, IntentState], frozenset[Actor]] = {
     (_S.ABSENT, _S.READY): frozenset({_A.POLICY, _A.PERSON}),
     (_S.ABSENT, _S.NOT_PLACED): frozenset({_A.RECONCILER, _A.PERSON}),
     (_S.ABSENT, _S.NEEDS_HUMAN): frozenset({_A.RECONCILER}),  # it showed up after all
+    (_S.READY, _S.NEEDS_HUMAN): frozenset({_A.RECONCILER}),  # before it was sent again
     (_S.NOT_PLACED, _S.NEEDS_HUMAN): frozenset({_A.RECONCILER}),
     (_S.NEEDS_HUMAN, _S.WORKING): frozenset({_A.PERSON}),
     (_S.NEEDS_HUMAN, _S.NOT_PLACED): frozenset({_A.PERSON}),

@@ -38,7 +38,7 @@ from brokers.ledger.operations import lapse
 from brokers.ledger.settlement import TRY_AGAIN, acked, classify, interrupted, settle
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import OrderAttempt, OrderIntent
-from brokers.risk import gate
+from brokers.risk import gate, strangers
 from brokers.risk.operation import Operation, operation_of
 from brokers.wire import CONNECT_SECONDS
 
@@ -131,6 +131,7 @@ def _arm(
 
     :raises StaleIntent: another process took it.
     :raises LookAlike: an order that looks the same is unresolved; this one waits.
+    :raises NotSent: it is sent again, and what was called absent showed up.
     :raises RateLimited: an order rate is used up for now.
     :raises OrderDenied: it does not go together with what is open, or a kill switch was set meanwhile.
     """
@@ -141,6 +142,8 @@ def _arm(
             now, kill_epoch = gate.check_while_arming(intent, clearance, now)
             # Only a fresh intent is at version 0, and it has no attempt yet.
             number = 1 if intent.version == 0 else intent.attempts.count() + 1
+            if number > 1 and (order := strangers.reappeared(intent)):
+                raise NotSent(f"{intent} waits: order {order} may be it, although it was called absent.")
             move(
                 intent,
                 IntentState.ARMED,

@@ -13,7 +13,15 @@ from typing import Any
 
 from brokers.alerts import close_alert, endings
 from brokers.domain.evidence import WireEvidence
-from brokers.domain.order_states import UNTAKEN_STATES, Actor, IntentState, check_initial, check_transition
+from brokers.domain.order_states import (
+    IN_DOUBT,
+    UNTAKEN_STATES,
+    Actor,
+    IntentKind,
+    IntentState,
+    check_initial,
+    check_transition,
+)
 from brokers.models import OrderEvent, OrderIntent
 
 #: What people are told of an intent while it is in a state, and need not be called for any more after it.
@@ -49,15 +57,15 @@ def move(
 ) -> None:
     """Move an intent to ``new`` and write why. Call inside a transaction.
 
-    ``changes`` are further columns to set. ``intent`` is brought up to date. A cancel that was lost before does not
-    end as if it had never been sent: it goes to ABSENT, until the book says more.
+    ``changes`` are further columns to set. ``intent`` is brought up to date. What was lost before does not end as if
+    it had never been sent: a cancel goes to ABSENT, until the book says more, an order to NOT_PLACED, and is watched.
 
     :raises IllegalTransition: the table does not list the move.
     :raises StaleIntent: the row is no longer as ``intent`` says.
     """
     old = IntentState(intent.state)
-    if new in UNTAKEN_STATES and intent.lost_cancel():
-        new = IntentState.ABSENT
+    if new in UNTAKEN_STATES and intent.version and intent.called_absent():  # At version 0 it has no attempt.
+        new = IN_DOUBT.get(IntentKind(intent.kind), new)
     check_transition(old, new, actor)
     version = intent.version
     intent.version = version + 1

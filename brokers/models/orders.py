@@ -128,15 +128,17 @@ class OrderIntent(models.Model):
     def __str__(self) -> str:
         return f"{self.kind} {self.client_order_id}"
 
+    def called_absent(self) -> "OrderAttempt | None":
+        """The newest attempt that was lost and judged to be without effect, whatever became of the intent then."""
+        judged = self.attempts.filter(outcome=AttemptOutcome.VOID).exclude(reply_code=OrderAttempt.SESSION_REFUSED)
+        return judged.order_by("-number").first()
+
     def lost_cancel(self) -> "OrderAttempt | None":
         """The newest attempt of a cancel that was judged without effect, so that it be sent again; None for all else.
 
         A book that lags is enough for that judgement: the attempt may have been taken.
         """
-        if self.kind not in CANCEL_KINDS:
-            return None
-        judged = self.attempts.filter(outcome=AttemptOutcome.VOID).exclude(reply_code=OrderAttempt.SESSION_REFUSED)
-        return judged.order_by("-number").first()
+        return self.called_absent() if self.kind in CANCEL_KINDS else None
 
 
 class OrderAttempt(models.Model):
@@ -189,6 +191,14 @@ class OrderAttempt(models.Model):
                 name="no_lookalike_while_unresolved",
             ),
             models.CheckConstraint(condition=Q(outcome__in=list(AttemptOutcome)), name="attempt_outcome_is_known"),
+        ]
+        indexes = [
+            models.Index(
+                # Few of many, and each look for open questions asks for today's.
+                fields=["armed_at"],
+                condition=Q(outcome=AttemptOutcome.VOID),
+                name="attempt_called_absent",
+            ),
         ]
 
     def __str__(self) -> str:

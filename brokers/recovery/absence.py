@@ -10,7 +10,16 @@ from django.db.models import Q, QuerySet
 from brokers import slots
 from brokers.discovery import spec_of
 from brokers.domain.enums import Side
-from brokers.models import BookRead, BrokerAccount, BrokerOrder, OrderAttempt, PositionSnapshot, TradeFill
+from brokers.domain.order_states import IntentState
+from brokers.models import (
+    BookRead,
+    BrokerAccount,
+    BrokerOrder,
+    HumanDecision,
+    OrderAttempt,
+    PositionSnapshot,
+    TradeFill,
+)
 from brokers.recovery.agenda import Question
 from brokers.recovery.reading import place_of
 from brokers.recovery.visibility import SPACING, scaled
@@ -95,6 +104,20 @@ def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> b
     lines = baseline.lines.filter(exchange=attempt.intent.exchange, symbol=attempt.intent.symbol)
     change = _net(attempt, last) - sum(lines.values_list("quantity", flat=True))
     return _fits(attempt, change, baseline.taken_at, _read_at(last))
+
+
+def judged_from(attempt: OrderAttempt) -> datetime:
+    """From when on an order that was first seen was not known to whoever called the attempt absent.
+
+    Not when the intent was last moved: it goes on when it is sent again, and readings are made all the time.
+    """
+    answers = attempt.decisions.filter(kind__in=[HumanDecision.Kind.NOT_PLACED, HumanDecision.Kind.RESEND])
+    decision = answers.order_by("-at").first()
+    if decision is not None:
+        return decision.at
+    proved = attempt.intent.events.filter(from_state=IntentState.UNKNOWN, to_state=IntentState.ABSENT)
+    event = proved.filter(at__gte=attempt.armed_at).earliest("sequence")
+    return BookRead.objects.filter(pk__in=event.evidence["readings"]).latest("started_at").started_at
 
 
 def _read_at(reading: BookRead) -> datetime:

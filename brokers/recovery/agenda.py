@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import date, datetime
+from datetime import date, datetime, time
 from operator import attrgetter
 from typing import NamedTuple
 
 from django.conf import settings
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 
+from brokers.clock import IST
 from brokers.domain.order_states import CANCEL_KINDS, GTT_KINDS, ORDER_KINDS, AttemptOutcome, IntentKind, IntentState
-from brokers.models import BrokerAccount, HumanDecision, OrderAttempt, OrderIntent
+from brokers.models import BrokerAccount, OrderAttempt, OrderIntent
 
 
 class Question(NamedTuple):
@@ -34,7 +35,7 @@ class Question(NamedTuple):
     reduce_only: bool
     #: When its outcome became what it is.
     since: datetime
-    #: A person had it sent again after it was proved absent.
+    #: It was called absent, and was to be sent again.
     is_resent: bool
 
     @property
@@ -55,7 +56,7 @@ _OF_INTENT = (
 
 def of(account: BrokerAccount, day: date, kinds: Collection[IntentKind] = ORDER_KINDS) -> list[Question]:
     """What of an account is open, watched until ``day`` ends, or left over from an earlier day; oldest first."""
-    resent = set(_resent(day).values_list("attempt", flat=True))
+    resent = set(_resent(day).filter(intent__account=account).values_list("pk", flat=True))
     # The states stand by themselves as well, so that both databases see which index serves.
     rows = _rows(account).filter(
         Q(intent__state__in=[IntentState.UNKNOWN, IntentState.ABSENT])
@@ -126,8 +127,17 @@ def accounts_in_question(day: date, *, ended: date) -> QuerySet[BrokerAccount]:
     return BrokerAccount.objects.filter(Q(pk__in=intents.values("account")) | watched_on).order_by("pk")
 
 
-def _resent(day: date) -> QuerySet[HumanDecision]:
-    return HumanDecision.objects.filter(kind=HumanDecision.Kind.RESEND, intent__trading_day=day)
+def _resent(day: date) -> QuerySet[OrderAttempt]:
+    """What was called absent today and was to be sent again, by whomever and whatever came of that."""
+    called_absent = OrderAttempt.objects.filter(
+        outcome=AttemptOutcome.VOID,
+        armed_at__gte=datetime.combine(day, time.min, IST),
+        intent__kind=IntentKind.PLACE,
+        intent__trading_day=day,
+    ).exclude(reply_code=OrderAttempt.SESSION_REFUSED)
+    return called_absent.exclude(
+        intent__state__in=[IntentState.ABSENT, IntentState.NOT_PLACED, IntentState.NEEDS_HUMAN]
+    )
 
 
 def _attempts(account: BrokerAccount) -> QuerySet[OrderAttempt]:

@@ -225,8 +225,10 @@ def _open_attempt(intent: OrderIntent, *states: IntentState) -> OrderAttempt:
 
 
 def _lost_attempt(attempts: Iterable[OrderAttempt]) -> OrderAttempt | None:
-    """The newest attempt that may have left."""
-    return next((each for each in reversed(list(attempts)) if each.outcome != AttemptOutcome.NOT_SENT), None)
+    """The newest attempt that may be at the broker; where there is none, the newest that left."""
+    left = [each for each in reversed(list(attempts)) if each.outcome != AttemptOutcome.NOT_SENT]
+    may_be_there = [each for each in left if each.outcome != AttemptOutcome.REFUSED]
+    return next(iter(may_be_there or left), None)
 
 
 def _position(intent: OrderIntent, reading: BookRead) -> int | None:

@@ -133,6 +133,8 @@ def adopt(attempt: OrderAttempt, order: BrokerOrder, *, actor: Actor, cause: str
         claimed = BrokerOrder.objects.filter(pk=order.pk, attempt__isnull=True).update(
             attempt=attempt, origin=BrokerOrder.Origin.OURS
         )
+        # I1: a later try that the broker refused gives way to the one that it has.
+        intent.attempts.filter(outcome=AttemptOutcome.REFUSED).update(outcome=AttemptOutcome.VOID)
         judged = OrderAttempt.objects.filter(pk=attempt.pk, outcome__in=lost).update(outcome=AttemptOutcome.ADOPTED)
         if not claimed or not judged:
             raise StaleIntent(f"{order} or {attempt} was taken meanwhile.")

@@ -44,8 +44,8 @@ from brokers.recovery.reading import Reading, alert_blind, read_book
 from brokers.risk import strangers
 
 _CHANGEABLE = ("quantity", "limit_price", "trigger_price")
-#: States of an order that was proved absent and not sent again.
-_CALLED_ABSENT = (IntentState.ABSENT, IntentState.NOT_PLACED)
+#: States of an order that was called absent and is not under way again.
+_CALLED_ABSENT = (IntentState.ABSENT, IntentState.READY, IntentState.NOT_PLACED)
 
 #: Exchange, symbol and side.
 Place = tuple[str, str, str]
@@ -351,13 +351,14 @@ class _Round:
     # What was absent
 
     def _watch(self, attempt: OrderAttempt) -> None:
-        """Look whether what was proved absent shows up after all."""
+        """Look whether what was called absent shows up after all."""
         if matching.echoes_tag(attempt):
             found = matching.by_tag(attempt, self.tagged[attempt.intent.client_tag])
         else:
             found = matching.look_alikes(attempt, self.near[_place(attempt.intent)], self.proofs[attempt.pk])
         intent = attempt.intent
-        late = [order.broker_order_id for order in found if order.first_seen_at > intent.updated_at]
+        since = absence.judged_from(attempt)
+        late = [order.broker_order_id for order in found if order.first_seen_at > since]
         if not late:
             return
         happened = f"order {late[0]} showed up although it was proved absent"

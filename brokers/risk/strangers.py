@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db.models import Q
 
 from brokers.alerts import raise_alert
+from brokers.discovery import spec_of
 from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import IntentKind, IntentState
 from brokers.models import BrokerOrder, GttOrder, KillSwitch, OrderAttempt, OrderIntent, Scope, Severity
@@ -52,6 +53,25 @@ def may_be_of_a_gtt(order: BrokerOrder) -> bool:
     known = GttOrder.objects.filter(may_send | Q(entry_order_id=order.broker_order_id), **place)
     not_shown_yet = OrderIntent.objects.filter(kind=IntentKind.GTT, state__in=_MAY_BE_THERE, **place)
     return known.exists() or not_shown_yet.exists()
+
+
+def reappeared(intent: OrderIntent) -> BrokerOrder | None:
+    """Nobody's order that may be what an earlier attempt sent, which was called absent: by its tag, or its looks.
+
+    Without a tag, one that was seen before the intent was decided to be sent again is no news.
+    """
+    lost = intent.called_absent() if intent.kind == IntentKind.PLACE else None
+    if lost is None:
+        return None
+    free = BrokerOrder.objects.filter(
+        account=intent.account_id, trading_day=intent.trading_day, symbol=intent.symbol, attempt__isnull=True
+    )
+    if spec_of(intent.account.broker).capabilities.echoes_client_tag:
+        return free.filter(client_tag__startswith=intent.client_tag).first()
+    decided = intent.events.filter(from_state__in=[IntentState.ABSENT, IntentState.NEEDS_HUMAN]).latest("sequence")
+    looks = {name: getattr(intent, name) for name in ("exchange", "side", "quantity", "product", "trigger_price")}
+    at_the_time = Q(placed_at__isnull=True) | Q(placed_at__lte=decided.at)
+    return free.filter(at_the_time, first_seen_at__gt=decided.at, limit_price=lost.sent_price, **looks).first()
 
 
 def check_tag(order: BrokerOrder, tag: str, *, is_known: bool, at: datetime) -> None:

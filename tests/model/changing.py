@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from brokers.domain.order_states import (
     TERMINAL_STATES,
-    UNTAKEN_STATES,
     Actor,
     AttemptOutcome,
     IntentKind,
@@ -111,16 +109,6 @@ class Changing(Placing):
         """A lost cancel is sent again at once while a book, though it may lag, shows its order open."""
         for judged in self.move(world, number, S.ABSENT, A.RECONCILER, "still open", outcome=O.VOID):
             yield from self.move(judged.world, number, S.READY, A.POLICY, "a cancel is repeated")
-
-    def move(
-        self, world: World, number: int, new: IntentState, actor: Actor, cause: str, **more: Any
-    ) -> Iterator[Step[World]]:
-        """As for an order, but that a cancel which was lost does not end as if it had never been sent."""
-        intent = world.intents[number]
-        was_lost = any(attempt.outcome is O.VOID for attempt in intent.attempts)
-        if new in UNTAKEN_STATES and intent.kind is IntentKind.CANCEL and was_lost and self.rules.keeps_in_mind:
-            new = S.ABSENT
-        yield from super().move(world, number, new, actor, cause, **more)
 
     def outcomes(self, world: World, number: int) -> Iterator[str]:
         intent, target = world.intents[number], world.target

@@ -15,9 +15,11 @@ from functools import partial
 from typing import NamedTuple
 
 from brokers.domain.order_states import (
+    IN_DOUBT,
     RESERVING_STATES,
     TERMINAL_STATES,
     TRANSITIONS,
+    UNTAKEN_STATES,
     Actor,
     AttemptOutcome,
     IntentKind,
@@ -137,8 +139,10 @@ class Rules:
     believes_empty_books: bool = False
     adopts_first: bool = False
     keeps_tag: bool = True
-    #: A cancel that was lost, and then is not sent again, does not end as if it had never been sent.
+    #: What was lost, was to be sent again and then is not, does not end as if it had never been sent.
     keeps_in_mind: bool = True
+    #: What shows up before it is sent again is not sent again.
+    looks_before_it_resends: bool = True
     rings_again: bool = True
     sweeps: bool = True
     retries_on_the_wire: bool = False
@@ -244,7 +248,8 @@ class Placing:
 
     def reconciler(self, world: World, number: int) -> Iterator[Step[World]]:
         intent = world.intents[number]
-        if intent.state not in (S.UNKNOWN, S.ABSENT, S.NOT_PLACED):
+        was_lost = any(attempt.outcome is O.VOID for attempt in intent.attempts)
+        if intent.state not in (S.UNKNOWN, S.ABSENT, S.NOT_PLACED) and not (intent.state is S.READY and was_lost):
             return
         move = partial(self.move, world, number)
         candidates = list(self.candidates(world, number))
@@ -254,7 +259,7 @@ class Placing:
             if self.rules.believes_empty_books and waited:
                 yield from move(S.ABSENT, A.RECONCILER, "'No data' is taken for absence", outcome=O.VOID)
             yield from self.judge(world, number, candidates, waited=waited)
-        elif intent.state in (S.ABSENT, S.NOT_PLACED) and candidates and self.rules.echoes_tag:
+        elif candidates and self.rules.echoes_tag:
             yield from move(S.NEEDS_HUMAN, A.RECONCILER, "it showed up after all")
         elif intent.state is S.ABSENT:
             yield from move(S.NOT_PLACED, A.RECONCILER, "absent for good")
@@ -345,6 +350,9 @@ class Placing:
         if (live and self.rules.one_live_attempt) or (alike and self.rules.one_lookalike):
             yield Step("the database refuses the attempt", True, idle)
             return
+        if self.rules.looks_before_it_resends and any(a.outcome is O.VOID and a.shown for a in intent.attempts):
+            yield Step("what was called absent showed up", True, idle)
+            return
         n = len(intent.attempts)
         if n >= self.rules.tries:
             return
@@ -424,6 +432,8 @@ class Placing:
         """Move an intent, and its attempt ``at`` with it, if the product's table lists the move."""
         intent = world.intents[number]
         old = believed or intent.state
+        if new in UNTAKEN_STATES and self.rules.keeps_in_mind and any(a.outcome is O.VOID for a in intent.attempts):
+            new = IN_DOUBT.get(intent.kind, new)
         if actor not in self.rules.table.get((old, new), ()):
             self.refused.add((old, new, actor))
             return
@@ -489,7 +499,10 @@ class Placing:
             yield "WRONG_LINK"
         if intent.state in (S.WORKING, S.FILLED) and not there:
             yield "PHANTOM"
-        says_not = NEVER_SENT | ({S.ABSENT, S.NOT_PLACED} if self.rules.shows_in_time else set())
+        was_lost = any(a.outcome is O.VOID for a in intent.attempts)
+        # What was called absent and is to be sent again does not say that it is not there, as little as ABSENT does.
+        in_doubt = {S.ABSENT, S.NOT_PLACED} | ({S.READY} if was_lost else set())
+        says_not = NEVER_SENT | in_doubt if self.rules.shows_in_time else NEVER_SENT - in_doubt
         if there and intent.state in says_not:
             yield "LOST"
         on_its_way = there or any(a.wire is Wire.FLYING for a in intent.attempts)

@@ -23,6 +23,8 @@ NOT_MODELLED = {
     (IntentState.READY, IntentState.WITHDRAWN, Actor.PERSON),
     (IntentState.READY, IntentState.ABSENT, Actor.PLAN),
     (IntentState.READY, IntentState.ABSENT, Actor.PERSON),
+    (IntentState.READY, IntentState.NOT_PLACED, Actor.PLAN),
+    (IntentState.READY, IntentState.NOT_PLACED, Actor.PERSON),
     (IntentState.WORKING, IntentState.EXPIRED, Actor.BOOK),
     (IntentState.EXPIRED, IntentState.FILLED, Actor.BOOK),
 }

@@ -70,6 +70,13 @@ MUST_HOLD = [
     holds("no tag, and a person types the same order", echoes_tag=False, manual_trading=True, person_trades=True),
     holds("no tag, and two orders that look the same", **two(PLACE, PLACE)),
     holds("orders show up later than V, never sent again", shows_in_time=False),
+    Variant(
+        name="orders show up later than V, and are sent again",
+        rules=Rules(shows_in_time=False, policy_resends=True, person_resends=True, tries=2),
+        # A second order is at the broker where the first shows up after it was sent, and while it waits to be sent
+        # nothing is reserved for the first.
+        holds=EVERYTHING - {"DUPLICATED", "I8"},
+    ),
     holds(
         "no fence and no visibility bound, never sent again",
         fences=False,
@@ -131,6 +138,7 @@ MUTANTS = [
     breaks("an order for two attempts", "I5", one_attempt_an_order=False, **two(PLACE, PLACE)),
     breaks("two changes at once", "OVERLAPPED", one_lookalike=False, **two(MODIFY, MODIFY)),
     breaks("a lost cancel ends as if it had never been sent", "LOST", kinds=(CANCEL,), keeps_in_mind=False),
+    breaks("a lost order ends as if it had never been sent", "LOST I8", shows_in_time=False, keeps_in_mind=False),
     breaks(
         "a change is repeated while the book lags",
         "DUPLICATED I4",
