@@ -148,7 +148,7 @@ def _other(intent: OrderIntent) -> Moment:
 def _warning(intent: OrderIntent, attempts: list[OrderAttempt]) -> str:
     if intent.state == IntentState.UNKNOWN:
         return (
-            "This order may be at the broker. It is never sent again by itself: look it up in the broker's own "
+            "This order may be at the broker, and nothing is sent again meanwhile: look it up in the broker's own "
             "order book before you place another."
         )
     if intent.state == IntentState.NEEDS_HUMAN:

@@ -1,7 +1,7 @@
 """The states of an intent and of an attempt, and every move that is allowed.
 
 One table, one function. An attempt is armed before its first byte, what is not proven is UNKNOWN,
-and UNKNOWN is never sent again by itself.
+and while it is UNKNOWN nothing is sent again.
 """
 
 from enum import StrEnum
@@ -32,7 +32,7 @@ class IntentState(StrEnum):
     AWAITING_APPROVAL = "AWAITING_APPROVAL"  # a person is to say yes first
     ARMED = "ARMED"  # an attempt is under way
     WORKING = "WORKING"  # the broker took it; the book tells the rest
-    UNKNOWN = "UNKNOWN"  # it may be at the broker; nobody sends it again
+    UNKNOWN = "UNKNOWN"  # it may be at the broker; nothing is sent again meanwhile
     ABSENT = "ABSENT"  # was UNKNOWN, proved not to be there; or a lost cancel that is not sent again after all
     NEEDS_HUMAN = "NEEDS_HUMAN"  # was UNKNOWN, and the book cannot settle it
     NOT_PLACED = "NOT_PLACED"  # absent for good; watched until the day ends
