@@ -1,5 +1,5 @@
-"""Writes the documents that are made from the code (docs/settings.md, docs/capabilities.md, docs/order-states.md)
-and the index of decisions (docs/decisions/README.md).
+"""Writes the documents that are made from the code (docs/settings.md, docs/capabilities.md, docs/order-states.md,
+docs/tasks.md) and the index of decisions (docs/decisions/README.md).
 
 ``python scripts/write_docs.py`` writes them; with ``--check`` it changes nothing and ends with status 1
 if one is not current.
@@ -7,24 +7,37 @@ if one is not current.
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
+from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import django
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcube.settings")
+django.setup()
 
 from brokers.discovery import specs  # noqa: E402
 from brokers.domain.capabilities import KINDS, Capabilities, Operation  # noqa: E402
+from brokers.domain.enums import Exchange, OrderType, Product, TimeInForce  # noqa: E402
 from brokers.domain.invariants import Invariant  # noqa: E402
 from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
+from brokers.ledger.identity import MAX_KEY_LENGTH  # noqa: E402
+from brokers.ledger.operations import APPROVAL_LIFETIME, ENTRY_LIFETIME, EXIT_LIFETIME  # noqa: E402
+from brokers.plans import closing  # noqa: E402
+from brokers.plans.recording import LEG_WORDS  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
+from tasks import account, answers, gtts, market, orders, plans  # noqa: E402
 
 NOTE = "<!-- Made by scripts/write_docs.py; `make docs` writes it anew. -->"
 #: Which tests showed which capability of which broker; kept by pytest --write-proofs.
@@ -32,6 +45,52 @@ PROOFS = CHECKOUT / "docs" / "evidence" / "capabilities.json"
 #: The folders of tests that must each show a capability, or that it is refused.
 SUITES = (("tests/contract/", "the contract suite"), ("tests/acceptance/", "a task"))
 DECISIONS = CHECKOUT / "docs" / "decisions"
+#: (task, what it is called here beside its name, the function that takes its words, words that it does not take).
+TASKS: tuple[tuple[Any, str, Callable[..., Any], tuple[str, ...]], ...] = (
+    (orders.place_order, "", orders._place, ()),
+    (orders.modify_order, "", orders._modify, ()),
+    (orders.cancel_order, "", orders._cancel, ()),
+    (orders.place_basket, "", plans._basket, ()),
+    (orders.close_position, "", closing.record_close, ()),
+    (orders.close_all_positions, "", closing.record_close, ("symbol", "exchange", "product")),
+    (gtts.place_gtt, ", single", gtts._single, ()),
+    (gtts.place_gtt, ", three legs", gtts._three_leg, ()),
+    (gtts.modify_gtt, "", gtts._change, ()),
+    (gtts.cancel_gtt, "", gtts._cancel, ()),
+)
+#: What callers do not give.
+OWN_WORDS = ("has_own_key", "how")
+#: What each word means; of one task, where it means something else there.
+MEANINGS: Mapping[str, str] = {
+    "broker": " or ".join(f"`{broker}`" for broker in specs()),
+    "account": "the account's name",
+    "symbol": "the exchange's trading symbol, e.g. `RELIANCE`",
+    "action": "`BUY` or `SELL`, also `B` or `S`",
+    "quantity": "units, never lots",
+    "client_order_id": f"your own key, 1 to {MAX_KEY_LENGTH} characters",
+    "order_type": ", ".join(f"`{each}`" for each in OrderType),
+    "price": "limit price, rupees a unit",
+    "trigger_price": "rupees a unit",
+    "exchange": ", ".join(f"`{each}`" for each in Exchange) + "; NSE's where both list the symbol",
+    "product": ", ".join(f"`{each}`" for each in Product) + "; without it the account's default",
+    "close_position.symbol": "the exchange's trading symbol; **without it every position is closed**",
+    "close_position.product": "closes what is held in this product only",
+    "time_in_force": ", ".join(f"`{each}`" for each in TimeInForce),
+    "strategy": "whose it is; limits and the kill switch can name it",
+    "not_after": "a time of today with its offset; what is not sent by then is not sent",
+    "reduce_only": "an exit: refused where it would open or turn a position; it passes most limits and a REDUCING switch",
+    "order_id": "the broker's number of the order",
+    "legs": "dicts of " + ", ".join(f"`{word}`" for word in sorted(LEG_WORDS)),
+    "lots_per_order": "lots in one slice; without it what suits the broker",
+    "pace_seconds": "seconds between slices; without it what suits the broker",
+    "gtt_order_id": "the broker's number of the GTT",
+    "target_trigger_price": "the target's, rupees a unit",
+    "target_price": "the target's limit price",
+    "stop_trigger_price": "the stop's, rupees a unit",
+    "stop_price": "the stop's limit price",
+}
+#: The modules of the tasks that read.
+READS = (market, account, gtts)
 #: How the note of a decision begins.
 DECISION = re.compile(
     r"# (?P<number>\d{4}) (?P<title>.+)\n\n"
@@ -147,6 +206,89 @@ def order_states_page() -> str:
     )
 
 
+def tasks_page() -> str:
+    """What each task takes that a strategy calls, and what becomes of it."""
+    parts = []
+    for task, kind, taker, left_out in TASKS:
+        module, _, name = task.name.rpartition(".")
+        rows = [
+            (
+                f"`{word.name}`",
+                _type_words(word),
+                _default_words(word, task),
+                MEANINGS.get(f"{name}.{word.name}") or MEANINGS[word.name],
+            )
+            for word in inspect.signature(taker).parameters.values()
+            if word.name not in (*OWN_WORDS, *left_out)
+        ]
+        table = _table(("Word", "Type", "Default", "Meaning"), rows)
+        parts.append(f"## `{name}`{kind}\n`from {module} import {name}`. {_first_line(task)}\n\n{table}")
+    reads = [
+        (f"`{module.__name__}`", f"`{name}`", ", ".join(_call_words(task)) or "nothing more", _first_line(task))
+        for module in READS
+        for name, task in vars(module).items()
+        if isinstance(task, answers.AnsweredTask)
+    ]
+    return _page(
+        "What the tasks take",
+        "A strategy calls these with `.delay(...)`; every word is given by its name.\n\n"
+        "**What `.delay` returns.** When it returns, the order is in the ledger, and a worker sends it. What it returns has\n"
+        "`intent_id`, `client_order_id` and `broker`; of a basket or a closing it has `plan_id` in place of `intent_id`. What\n"
+        "became of the order is in the ledger alone: `OrderIntent.objects.get(pk=order.intent_id).state`, and of plans\n"
+        "`brokers.plans.status.progress`. `.delay` raises `OrderDenied`, with the reason, when the order breaks a rule of the\n"
+        "instrument or of the broker; then nothing is recorded. Limits and market hours are checked by the worker: an order\n"
+        "that does not keep them ends DENIED, and its row says why.\n\n"
+        "**Calling again.** The same `client_order_id` with the same content is the same order, however often it is called.\n"
+        "With other content, or on another day, `.delay` raises `IdempotencyConflict`. Where the default is *made up*, a call\n"
+        "without one is an order of its own; the same order once more within the cool-down of the limits, or before the outcome\n"
+        "of the first is known, is taken for a second click and refused.\n\n"
+        f"**How long an order may wait.** What was not sent within {_seconds(ENTRY_LIFETIME)} ends LAPSED and is never sent; orders\n"
+        f"with `reduce_only` and cancels have {_seconds(EXIT_LIFETIME)}. Where a person is to approve an account's orders, they have\n"
+        f"{_seconds(APPROVAL_LIFETIME)}, in which the person must have said yes; exits and cancels wait for nobody. `not_after` sets\n"
+        "another time, sooner or later, of the same trading day. A basket has the time that its slices need and some more, at\n"
+        "most until the market closes. How long a broker keeps a GTT is the broker's rule.\n\n"
+        'Prices are rupees a unit, written as text (`"100.5"`) so that they stay exact. A time is ISO text with its offset\n'
+        "(`2026-11-23T10:15:00+05:30`) or an aware `datetime`.\n\n" + "\n\n".join(parts) + "\n\n## Reads\n"
+        'Each also takes `broker`, `account` (`"default"`) and `max_age_seconds`, which says how much older than the question the\n'
+        "answer may be. `.latest(...)` with the same words gives the newest answer: [an example](quick-start.md#2-ask-a-broker).",
+        _table(("Module", "Task", "Takes", "What it reads"), reads),
+    )
+
+
+def _call_words(task: Any) -> list[str]:
+    words = inspect.signature(task.run).parameters.values()
+    return [
+        f"`{word.name}: {word.annotation}{'' if word.default is word.empty else f' = {_text(word.default)}'}`".replace(
+            "|", "\\|"
+        )
+        for word in words
+        if word.name not in ("broker", "account", *OWN_WORDS)
+    ]
+
+
+def _seconds(lifetime: timedelta) -> str:
+    return f"{lifetime.total_seconds():.0f} s"
+
+
+def _type_words(word: inspect.Parameter) -> str:
+    return f"`{word.annotation}`".replace("|", "\\|")
+
+
+def _default_words(word: inspect.Parameter, task: Any) -> str:
+    """An order or a closing that brings no key of its own gets one; a basket does not."""
+    if word.name == "client_order_id" and task is not orders.place_basket:
+        return "made up"
+    return "needed" if word.default is word.empty else f"`{_text(word.default)}`"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, str) else str(value)
+
+
+def _first_line(task: Any) -> str:
+    return inspect.getdoc(task.run).partition("\n")[0].replace("``", "`")  # type: ignore[union-attr]
+
+
 def decisions_page(folder: Path) -> str:
     """Every decision by its number; ends the program at a note that is not in the form of the others."""
     rows = []
@@ -210,6 +352,7 @@ def main(arguments: Sequence[str]) -> int:
         "docs/settings.md": settings_page(),
         "docs/capabilities.md": capabilities_page(),
         "docs/order-states.md": order_states_page(),
+        "docs/tasks.md": tasks_page(),
         "docs/decisions/README.md": decisions_page(DECISIONS),
     }
     stale = []

@@ -6,6 +6,7 @@ long the broker keeps one is the broker's rule. Prices in rupees a unit.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from brokers.clock import configured_clock
@@ -33,12 +34,7 @@ class GttTask(OrderTask):
     kind: ClassVar[IntentKind] = IntentKind.GTT
 
     def record(self, content: dict[str, Any]) -> OrderIntent:
-        given = {"account": "default", **content}
-        given |= {"side": given.pop("action", ""), "not_after": moment(given.get("not_after"), "not_after")}
-        given["limit_price"] = given.pop("price", None)
-        if "target_price" in given:
-            return recording.record_three_leg(**given)
-        return recording.record_single(**given)
+        return _three_leg(**content) if "target_price" in content else _single(**content)
 
 
 class GttModifyTask(OrderTask):
@@ -55,22 +51,21 @@ class GttCancelTask(OrderTask):
     kind: ClassVar[IntentKind] = IntentKind.GTT_CANCEL
 
     def record(self, content: dict[str, Any]) -> OrderIntent:
-        return recording.record_cancel(**{"account": "default", **content})
+        return _cancel(**content)
 
 
 @app.task(name="tasks.gtts.place_gtt", base=GttTask, bind=True)
 def place_gtt(self: GttTask, /, *, broker: str, intent_id: int | None = None, **content: Any) -> None:
-    """Have a limit order sent at its trigger: ``symbol``, ``action``, ``quantity``, ``trigger_price``, ``price``.
+    """Have the broker send a limit order at its trigger, or enter at once and leave a target and a stop with it.
 
-    With ``target_trigger_price``, ``target_price``, ``stop_trigger_price`` and ``stop_price`` instead of
-    ``trigger_price`` it enters at ``price`` at once, and target and stop wait.
+    It has three legs where ``target_price`` is given. docs/tasks.md lists what each takes.
     """
     self.perform(intent_id, {"broker": broker, **content})
 
 
 @app.task(name="tasks.gtts.modify_gtt", base=GttModifyTask, bind=True)
 def modify_gtt(self: GttModifyTask, /, *, broker: str, intent_id: int | None = None, **content: Any) -> None:
-    """Give an active GTT (``gtt_order_id``) new prices, named as in :func:`place_gtt`; what is not given stays."""
+    """Give an active GTT (``gtt_order_id``) new prices; what is not given stays."""
     self.perform(intent_id, {"broker": broker, **content})
 
 
@@ -111,6 +106,80 @@ def schedule_sync(**_: Any) -> None:
             sync_gtts.apply_async(kwargs={"broker": account.broker, "account": account.name}, expires=EXPIRES_SECONDS)
 
 
+def _single(
+    *,
+    broker: str,
+    symbol: str,
+    action: str,
+    quantity: int,
+    trigger_price: str | int,
+    price: str | int,
+    client_order_id: str,
+    account: str = "default",
+    exchange: str | None = None,
+    product: str | None = None,
+    strategy: str = "",
+    not_after: str | datetime | None = None,
+    reduce_only: bool = False,
+    has_own_key: bool = True,
+) -> OrderIntent:
+    return recording.record_single(
+        broker=broker,
+        account=account,
+        symbol=symbol,
+        side=action,
+        quantity=quantity,
+        trigger_price=trigger_price,
+        limit_price=price,
+        exchange=exchange,
+        product=product,
+        client_order_id=client_order_id,
+        strategy=strategy,
+        not_after=moment(not_after, "not_after"),
+        reduce_only=reduce_only,
+        has_own_key=has_own_key,
+    )
+
+
+def _three_leg(
+    *,
+    broker: str,
+    symbol: str,
+    action: str,
+    quantity: int,
+    price: str | int,
+    target_trigger_price: str | int,
+    target_price: str | int,
+    stop_trigger_price: str | int,
+    stop_price: str | int,
+    client_order_id: str,
+    account: str = "default",
+    exchange: str | None = None,
+    product: str | None = None,
+    strategy: str = "",
+    not_after: str | datetime | None = None,
+    has_own_key: bool = True,
+) -> OrderIntent:
+    return recording.record_three_leg(
+        broker=broker,
+        account=account,
+        symbol=symbol,
+        side=action,
+        quantity=quantity,
+        limit_price=price,
+        target_trigger_price=target_trigger_price,
+        target_price=target_price,
+        stop_trigger_price=stop_trigger_price,
+        stop_price=stop_price,
+        exchange=exchange,
+        product=product,
+        client_order_id=client_order_id,
+        strategy=strategy,
+        not_after=moment(not_after, "not_after"),
+        has_own_key=has_own_key,
+    )
+
+
 def _change(
     *,
     broker: str,
@@ -136,4 +205,12 @@ def _change(
             GttRole.TARGET: (target_trigger_price, target_price),
             GttRole.STOP: (stop_trigger_price, stop_price),
         },
+    )
+
+
+def _cancel(
+    *, broker: str, gtt_order_id: str, client_order_id: str, account: str = "default", strategy: str = ""
+) -> OrderIntent:
+    return recording.record_cancel(
+        broker=broker, account=account, gtt_order_id=gtt_order_id, client_order_id=client_order_id, strategy=strategy
     )

@@ -68,7 +68,10 @@ class CancelTask(OrderTask):
 
 @app.task(name="tasks.orders.place_order", base=PlaceTask, bind=True)
 def place_order(self: PlaceTask, /, *, broker: str, intent_id: int | None = None, **content: Any) -> None:
-    """Place an order: ``symbol``, ``action``, ``quantity`` in units, and the rest of :func:`_place`."""
+    """Place an order.
+
+    docs/tasks.md lists what it takes, and what this, a change and a cancel return.
+    """
     self.perform(intent_id, {"broker": broker, **content})
 
 

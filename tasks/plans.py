@@ -142,13 +142,19 @@ class CloseTask(PlanTask):
 
 @app.task(name="tasks.orders.place_basket", base=BasketTask, bind=True)
 def place_basket(self: BasketTask, /, *, broker: str, plan_id: int | None = None, **content: Any) -> None:
-    """Place several legs in slices: ``legs``, ``client_order_id`` and the rest of :func:`_basket`."""
+    """Place several legs in slices, what is bought before what is sold.
+
+    docs/tasks.md lists what it takes.
+    """
     move_on(self.recorded(plan_id, {"broker": broker, **content}))
 
 
 @app.task(name="tasks.orders.close_position", base=CloseTask, bind=True)
 def close_position(self: CloseTask, /, *, broker: str, plan_id: int | None = None, **content: Any) -> None:
-    """Close what is held of ``symbol``, until the broker says flat; ``exchange`` and ``product`` narrow it."""
+    """Close what is held of ``symbol``, without one everything, until the broker says flat.
+
+    docs/tasks.md lists what it takes.
+    """
     self.perform(plan_id, {"broker": broker, **content})
 
 
