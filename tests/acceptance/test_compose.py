@@ -15,15 +15,31 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from brokers.discovery import specs
 from mcube import processes
+from mcube.environment import Environment, variable_name
 from tests.support.environment import real_servers
 from tests.support.processes import CHECKOUT, Child, clean_environment, free_port, wait_for
 from tests.support.stack import drop_database, make_database
 
 #: Services whose images are not ours.
 SERVERS = ("postgres", "redis")
+#: Settings that the services are not given, and why.
+NOT_PASSED_ON = {
+    "home": "the image says that it is the volume",
+    "admin_password": "the service that prepares the rest needs it alone",
+    "debug": "no installation of containers shows Django's debug pages",
+    "safety_scale": "for tests",
+    "web_port": "of `up`; a container has ports of its own",
+    "flower_port": "of `up`; a container has ports of its own",
+    "redis_port": "of `up`; the queue server is a container",
+    "simulator_port": "of `up`; a container has ports of its own",
+    "flower_password": "Flower's container takes it in Flower's own words",
+}
+#: Settings that stand for servers which are containers here.
+OF_THE_CONTAINERS = {"database_url": "the container postgres", "redis_url": "the container redis unless it is set"}
 VARIABLE = re.compile(r"\$\{(\w+)(?::?[-?]([^}]*))?\}")
 
 
@@ -92,6 +108,33 @@ def test_every_variable_of_the_file_is_in_the_example() -> None:
     wanted = {name for name, _ in VARIABLE.findall((CHECKOUT / "docker-compose.yml").read_text())}
     example = set(re.findall(r"^(\w+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE))
     assert wanted == example
+
+
+def text_of(default: Any) -> str:
+    """A setting's default as the environment writes it."""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    if isinstance(default, bool):
+        return str(int(default))
+    if isinstance(default, list):
+        return ",".join(default)
+    return "" if default is None else str(default)
+
+
+def test_every_setting_is_passed_on() -> None:
+    passed = OURS["web"]["environment"]
+    missing = {name for name in Environment.model_fields if variable_name(name) not in passed}
+    assert missing == set(NOT_PASSED_ON)
+    odd = [name for name, service in OURS.items() if not service["environment"].items() >= passed.items()]
+    assert not odd, "These services have other settings than the rest."
+
+
+@pytest.mark.parametrize("name", sorted(set(Environment.model_fields) - set(NOT_PASSED_ON) - set(OF_THE_CONTAINERS)))
+def test_a_setting_has_its_own_default_in_the_file_and_in_the_example(name: str) -> None:
+    variable, default = variable_name(name), text_of(Environment.model_fields[name].default)
+    assert OURS["web"]["environment"][variable] == f"${{{variable}:-{default}}}"
+    example = (CHECKOUT / ".env.example").read_text().splitlines()
+    assert f"{variable}={default}" in example
 
 
 class Containers:
