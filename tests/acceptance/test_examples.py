@@ -1,4 +1,4 @@
-"""The README's three programs, run as a trader runs them, in good times and bad."""
+"""The README's programs and its one order, run as a trader runs them, in good times and bad."""
 
 from __future__ import annotations
 
@@ -50,6 +50,15 @@ def run(stack: Stack, program: str, *arguments: str, **changes: str) -> subproce
 def break_down(stack: Stack, face: int) -> None:
     """From now on the broker closes every connection without a byte."""
     stack.control(face, "POST", "faults", {"endpoint": "*", "kind": "drop", "count": 0})
+
+
+def test_the_one_order_is_in_the_ledger_once(alone: Stack) -> None:
+    shown = re.search(r"### One order\n.*?```python\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    assert shown
+    for _ in range(2):
+        alone.manage("shell", "-c", shown[1])
+    recorded = [one for one in alone.do("intents") if one["client_order_id"] == "my-strategy-1"]
+    assert [one["state"] for one in recorded] == ["READY"]
 
 
 def test_the_broker_with_the_most_margin_gets_the_order(alone: Stack) -> None:
