@@ -1,7 +1,8 @@
 """The ledger: intents, attempts, the mirror of the broker's book, and append-only events.
 
-Every change of ``OrderIntent.state`` and ``OrderAttempt.outcome`` is made by
-``brokers.ledger.operations``; nothing else writes these tables.
+``OrderIntent.state`` changes through ``brokers.ledger.transitions`` alone, which writes the event with it.
+``OrderAttempt.outcome`` is ARMED by ``brokers.ledger.delivery``, then judged by ``brokers.ledger.settlement``, or by
+``brokers.recovery`` where no answer was written; each compares with what it was before.
 """
 
 from django.db import models
