@@ -58,9 +58,9 @@ def _told(intent: OrderIntent) -> str:
     if intent.state == IntentState.DENIED:
         raise OrderDenied(intent.closed_reason)
     if intent.state in (IntentState.LAPSED, IntentState.WITHDRAWN, IntentState.NOT_PLACED):
-        raise NotSent(
-            " ".join(filter(None, [intent.waiting_reason, f"The order was not sent: {intent.closed_reason}"]))
-        )
+        # What lapsed says itself what it waited for.
+        waited_for = "" if intent.state == IntentState.LAPSED else intent.waiting_reason
+        raise NotSent(" ".join(filter(None, [waited_for, f"The order was not sent: {intent.closed_reason}"])))
     if intent.state == IntentState.REFUSED:
         attempt = intent.attempts.order_by("-number").first()
         raise OrderRejected(

@@ -69,7 +69,7 @@ class OrderIntentAdmin(LongTableAdmin):
         "asked_for",
         "asked_price",
         "progress",
-        "told_closed_reason",
+        "reason",
         "strategy",
         "client_order_id",
     )
@@ -79,7 +79,7 @@ class OrderIntentAdmin(LongTableAdmin):
     list_select_related = ("account",)
     date_hierarchy = "trading_day"
     inlines = (AttemptInline, EventInline)
-    told_closed_reason = told("closed_reason")
+    told_closed_reason, told_waiting_reason = told("closed_reason"), told("waiting_reason")
     change_form_outer_before_template = "admin/brokers/timeline.html"
     fieldsets = (
         (
@@ -88,7 +88,7 @@ class OrderIntentAdmin(LongTableAdmin):
                 "fields": (
                     ("account", "mode"),
                     ("kind", "state"),
-                    "told_closed_reason",
+                    ("told_waiting_reason", "told_closed_reason"),
                     ("client_order_id", "client_tag"),
                     ("strategy", "trading_day"),
                     ("exchange", "symbol"),
@@ -139,6 +139,10 @@ class OrderIntentAdmin(LongTableAdmin):
     @display(description="state", label=INTENT_COLOURS, ordering="state")
     def progress(self, obj: OrderIntent) -> tuple[str, str]:
         return obj.state, state_word(obj.state)
+
+    @display(description="reason")
+    def reason(self, obj: OrderIntent) -> str:
+        return scrub(obj.closed_reason or obj.waiting_reason)
 
     @display(description="limit price")
     def asked_price(self, obj: OrderIntent) -> str:

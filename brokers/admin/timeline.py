@@ -46,7 +46,7 @@ def order_page(intent: OrderIntent) -> OrderPage:
     attempts = list(intent.attempts.order_by("number"))
     order = _broker_order(intent)
     others: list[OrderIntent] = []
-    moments = [*map(_event, intent.events.order_by("sequence"))]
+    moments = [*map(_event, intent.events.order_by("sequence")), *_waiting(intent)]
     for attempt in attempts:
         moments += _attempt(attempt, intent.mode)
     if order is not None:
@@ -80,6 +80,12 @@ def _event(event: OrderEvent) -> Moment:
         evidence=facts(event.evidence),
         colour=INTENT_COLOURS.get(IntentState(event.to_state), ""),
     )
+
+
+def _waiting(intent: OrderIntent) -> Iterator[Moment]:
+    """Being put off is no change of state, so no event tells of it."""
+    if intent.state == IntentState.READY and intent.waiting_reason:
+        yield Moment(at=intent.not_before, title="Due again", detail=scrub(intent.waiting_reason), colour="warning")
 
 
 def _attempt(attempt: OrderAttempt, mode: str) -> Iterator[Moment]:

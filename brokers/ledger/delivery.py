@@ -20,7 +20,7 @@ from decimal import Decimal
 from django.db import IntegrityError, transaction
 
 from brokers import barrier
-from brokers.clock import configured_clock
+from brokers.clock import IST, configured_clock
 from brokers.domain.errors import (
     BrokerError,
     CredentialsNotFound,
@@ -206,7 +206,8 @@ def _send(
         if clock.monotonic() >= deadline:
             raise NotSent(f"{intent} was not sent: its send deadline of {SEND_SECONDS:g} s had passed.")
         if clock.now() > intent.not_after:
-            raise NotSent(f"{intent} was not sent: its time had run out by {intent.not_after.isoformat()}.")
+            until = intent.not_after.astimezone(IST)
+            raise NotSent(f"{intent} was not sent: its time had run out by {until:%H:%M:%S} IST.")
 
     with (
         sender.sending(attempt.pk),

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from brokers import instruments
-from brokers.clock import configured_clock, trading_day
+from brokers.clock import IST, configured_clock, trading_day
 from brokers.discovery import spec_of
 from brokers.domain.enums import (
     Exchange,
@@ -35,6 +35,12 @@ EXIT_LIFETIME = timedelta(seconds=120)
 APPROVAL_LIFETIME = timedelta(minutes=5)
 #: A ring that was not answered after this long is given again.
 RING_AGAIN_AFTER = timedelta(seconds=2)
+#: Why an intent was not sent in its time, where nobody who tried has said so.
+_WAITED_FOR = {
+    IntentState.NEW: "its turn in the plan did not come",
+    IntentState.AWAITING_APPROVAL: "nobody approved it",
+    IntentState.READY: "no worker took it in time; see `manage.py status`",
+}
 
 
 def record_place(
@@ -229,11 +235,12 @@ def sweep(limit: int = 500) -> list[OrderIntent]:
 
 
 def lapse(intent: OrderIntent, now: datetime, actor: Actor) -> None:
-    """Close an intent whose time ran out before it was sent."""
-    cause = f"not sent by {intent.not_after.isoformat(timespec='seconds')}"
+    """Close an intent whose time ran out before it was sent, and say what it waited for."""
+    why = intent.waiting_reason or _WAITED_FOR[IntentState(intent.state)]
+    cause = f"its time ran out at {intent.not_after.astimezone(IST):%H:%M:%S} IST: {why}"
     try:
         with transaction.atomic():
-            move(intent, IntentState.LAPSED, actor=actor, cause=cause, at=now, closed_reason=cause)
+            move(intent, IntentState.LAPSED, actor=actor, cause=cause, at=now, closed_reason=cause[:500])
     except StaleIntent:
         intent.refresh_from_db()
 

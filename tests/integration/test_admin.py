@@ -210,6 +210,20 @@ def test_an_order_that_may_be_at_the_broker_says_so(admin_client: Client) -> Non
     assert "This order may be at the broker" in text(admin_client, page_url(lost))
 
 
+def test_an_order_that_waits_says_why_on_its_page_and_in_the_list(admin_client: Client) -> None:
+    waiting = admin_rows.intent(admin_rows.account(), 1, state="READY")
+    why = "The broker does not answer; password=planted"
+    OrderIntent.objects.update(waiting_reason=why, not_before=NOON + timedelta(minutes=11))
+    for url in (list_url("orderintent"), page_url(waiting)):
+        page = text(admin_client, url)
+        assert "The broker does not answer" in page
+        assert "planted" not in page
+    assert "Due again" in text(admin_client, page_url(waiting))
+    OrderIntent.objects.update(closed_reason="the market is closed", state="DENIED")
+    assert "the market is closed" in text(admin_client, list_url("orderintent"))
+    assert "Due again" not in text(admin_client, page_url(waiting))
+
+
 def test_an_order_is_found_by_the_brokers_order_id(admin_client: Client) -> None:
     owner = admin_rows.account()
     for number in (1, 2):
@@ -260,7 +274,7 @@ def test_no_page_shows_a_planted_secret(admin_client: Client, settings: Any) -> 
         hash="h",
     )
     placed.attempts.update(reply_text="Bearer planted-6-which-is-long")
-    OrderIntent.objects.update(closed_reason="otp=planted-9")
+    OrderIntent.objects.update(closed_reason="otp=planted-9", waiting_reason="token=planted-11")
     book = admin_rows.book_order(owner, 1, of=placed)
     BrokerOrder.objects.update(reason="mpin: planted-10")
     admin_rows.snapshots(owner)

@@ -99,7 +99,10 @@ def test_an_approval_comes_too_late(desk: Desk) -> None:
         approval.approve(intent, by="anna")
     assert operations.sweep() == []
     intent.refresh_from_db()
-    assert intent.state == IntentState.LAPSED
+    assert (intent.state, intent.closed_reason) == (
+        IntentState.LAPSED,
+        "its time ran out at 10:05:00 IST: nobody approved it",
+    )
 
 
 def test_cancels_and_exits_wait_for_nobody(desk: Desk) -> None:

@@ -13,6 +13,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, transaction
 
+from brokers import outcome
 from brokers.clock import SimulatedClock, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import OrderStatus, Side
@@ -235,6 +236,46 @@ def test_nothing_is_sent_after_its_time(desk: Desk) -> None:
     desk.pass_time(31)
     assert deliver(intent.pk).state == IntentState.LAPSED
     assert not desk.adapter.sent
+
+
+def lapsed(desk: Desk) -> str:
+    """Let the one order's time run out; returns why it was not sent, as its row and its last event say."""
+    desk.pass_time(31)
+    assert operations.sweep() == []
+    intent = OrderIntent.objects.get()
+    assert intent.state == IntentState.LAPSED
+    event = intent.events.get(to_state=IntentState.LAPSED)
+    assert event.cause == intent.closed_reason[:300]
+    return intent.closed_reason
+
+
+def test_an_order_that_lapses_says_until_when_and_what_it_waited_for(desk: Desk) -> None:
+    desk.adapter.script = [scripted_broker.never_leaves]
+    desk.send()
+    assert lapsed(desk) == "its time ran out at 10:00:30 IST: The broker refused the connection."
+
+
+def test_an_order_that_no_worker_took_says_where_to_look(desk: Desk) -> None:
+    desk.record()
+    assert lapsed(desk) == "its time ran out at 10:00:30 IST: no worker took it in time; see `manage.py status`"
+
+
+def test_the_longest_reason_to_wait_fits_into_the_reason_to_lapse(desk: Desk) -> None:
+    longest = OrderIntent._meta.get_field("waiting_reason").max_length
+    assert longest is not None
+    desk.record()
+    OrderIntent.objects.update(waiting_reason="x" * longest)
+    assert lapsed(desk) == f"its time ran out at 10:00:30 IST: {'x' * longest}"[:500]
+
+
+def test_a_caller_is_told_once_what_an_order_that_lapsed_waited_for(desk: Desk) -> None:
+    desk.adapter.script = [scripted_broker.never_leaves]
+    intent = desk.send()
+    desk.pass_time(31)
+    with pytest.raises(NotSent) as told:
+        outcome.wait_for(intent.pk, wait=lambda seconds: None, monotonic=lambda: 0.0)
+    why = "its time ran out at 10:00:30 IST: The broker refused the connection."
+    assert told.value.message == f"The order was not sent: {why}"
 
 
 @pytest.mark.parametrize("place", ["_arm", "_send"])

@@ -461,6 +461,8 @@ def test_nothing_is_sent_after_the_plan_s_time_and_a_person_is_told_what_is_miss
 
     assert len(desk.adapter.sent) == 2
     assert desk.states(plan) == [IntentState.FILLED, *["LAPSED"] * 2, IntentState.WORKING, *["LAPSED"] * 2]
+    unsent = OrderIntent.objects.filter(plan=plan, state=IntentState.LAPSED)
+    assert all("its turn in the plan did not come" in child.closed_reason for child in unsent)
     [alert] = desk.alerts("plan_partial")
     assert f"SELL {CALL} 1300 of 3900 filled" in alert.meaning
     assert f"BUY 1300 {CALL}" in alert.to_do
