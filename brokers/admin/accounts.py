@@ -12,11 +12,11 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from brokers.admin import broker_login, switches
+from brokers.admin import broker_login, pauses, switches
 from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display, told
 from brokers.admin.display import SESSION_COLOURS
 from brokers.clock import configured_clock
@@ -89,7 +89,7 @@ class BrokerAccountAdmin(ModelAdmin):
     list_select_related = ("session",)
     show_full_result_count = False
     inlines = (SessionInline,)
-    actions = ("login_now", "end_session", "pause", "resume")
+    actions = ("login_now", "end_session")
     change_form_outer_before_template = "admin/brokers/trading.html"
     actions_detail = ("login_this", "login_at_broker", "give_token", "end_this_session")
     fieldsets = (
@@ -105,12 +105,21 @@ class BrokerAccountAdmin(ModelAdmin):
         context = {
             "trading": account and switches.standing_of(account),
             "may_halt": request.user.has_perm(switches.HALT),
+            "pause": account and pauses.standing_of(account),
+            "may_pause": request.user.has_perm(pauses.PERMISSION),
         }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
 
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.pause)
+        return [path("<int:pk>/pause/", view, name="brokers_brokeraccount_pause"), *super().get_urls()]
+
+    def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return pauses.pause_page(self, request, get_object_or_404(BrokerAccount, pk=pk))
+
     def get_readonly_fields(self, request: HttpRequest, obj: BrokerAccount | None = None) -> tuple[str, ...]:
-        # The ledger and the credentials are keyed by broker and name.
-        return ("broker", "name", "created_at") if obj else ("created_at",)
+        # The ledger and the credentials are keyed by broker and name; pausing has a page, which keeps who and why.
+        return ("broker", "name", "is_active", "created_at") if obj else ("is_active", "created_at")
 
     def has_delete_permission(self, request: HttpRequest, obj: BrokerAccount | None = None) -> bool:
         """An account is paused, not deleted: its orders and snapshots stay."""
@@ -149,14 +158,6 @@ class BrokerAccountAdmin(ModelAdmin):
     def end_session(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
         for account in queryset:
             self._try(request, account, _end_session, "has no session any more")
-
-    @action(description="Pause: no polls, no orders")
-    def pause(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
-        self.message_user(request, f"{queryset.update(is_active=False)} accounts are paused.", messages.SUCCESS)
-
-    @action(description="Resume")
-    def resume(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
-        self.message_user(request, f"{queryset.update(is_active=True)} accounts are active.", messages.SUCCESS)
 
     # Dialogs, so that only a POST with its token does it.
 

@@ -121,8 +121,8 @@ def test_a_session_is_touched_only_by_who_may_use_credentials(
 def test_using_credentials_is_not_changing_the_account(staff: Staff) -> None:
     owner = admin_rows.account()
     client = staff("credentials.use_credentialstore")
-    listed = reverse("admin:brokers_brokeraccount_changelist")
-    client.post(listed, {"action": "pause", "_selected_action": [owner.pk]})
+    pause = reverse("admin:brokers_brokeraccount_pause", args=[owner.pk])
+    assert client.post(pause, {"deed": "pause", "pause-reason": "x", "pause-word": "PAUSE"}).status_code == 403
     assert BrokerAccount.objects.get().is_active
     page = reverse("admin:brokers_brokeraccount_change", args=[owner.pk])
     assert client.post(page, {"is_live_enabled": "on"}).status_code == 403
@@ -133,6 +133,8 @@ DEEDS = [
     ("brokers_killswitch_changelist", "halt", "brokers.halt_trading"),
     ("brokers_killswitch_changelist", "reduce", "brokers.halt_trading"),
     ("brokers_killswitch_changelist", "resume", "brokers.resume_trading"),
+    ("brokers_brokeraccount_pause", "pause", "brokers.change_brokeraccount"),
+    ("brokers_brokeraccount_pause", "resume", "brokers.change_brokeraccount"),
     ("brokers_startupbarrier_changelist", "check", "brokers.change_brokeraccount"),
     ("brokers_orderintent_approvals", "approve", "brokers.approve_order"),
     ("brokers_orderintent_approvals", "decline", "brokers.approve_order"),
@@ -154,15 +156,21 @@ def test_a_deed_is_offered_and_done_with_its_permission_alone(
     OrderIntent.objects.filter(pk=lost.pk).update(state="NEEDS_HUMAN", not_after=later)
     OrderIntent.objects.filter(pk=waiting.pk).update(state="AWAITING_APPROVAL", not_after=later)
     plan = admin_rows.plan(owner, 3)
-    about = {"brokers_orderintent_decide": [lost.pk], "brokers_orderplan_change": [plan.pk]}
+    about = {
+        "brokers_orderintent_decide": [lost.pk],
+        "brokers_orderplan_change": [plan.pk],
+        "brokers_brokeraccount_pause": [owner.pk],
+    }
+    BrokerAccount.objects.update(is_active=deed != "resume")
     url = reverse(f"admin:{page}", args=about.get(page, []))
     offered = re.compile(f'name="deed" value="{deed}"|value="{deed}"[^>]*name="deed"|id="{deed}"')
 
     client = staff(*{other for _, _, other in DEEDS} - {permission})
     assert not offered.search(client.get(url).content.decode())
-    before = list(OrderIntent.objects.values()), list(KillSwitch.objects.values())
+    watched = (OrderIntent, KillSwitch, BrokerAccount)
+    before = [list(model.objects.values()) for model in watched]
     assert client.post(url, {"deed": deed}).status_code == 403
-    assert (list(OrderIntent.objects.values()), list(KillSwitch.objects.values())) == before
+    assert [list(model.objects.values()) for model in watched] == before
     User.objects.all().delete()
     client = staff(permission)
     assert offered.search(client.get(url).content.decode())

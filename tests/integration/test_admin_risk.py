@@ -32,7 +32,7 @@ from brokers.models import (
     Severity,
     StartupBarrier,
 )
-from brokers.risk import limits, switches
+from brokers.risk import limits, pausing, switches
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
 from tests.integration.test_ledger import Desk
@@ -176,6 +176,69 @@ def test_open_orders_are_cancelled_with_the_halt_when_that_is_asked(admin_client
     answer = halt(admin_client, f"ACCOUNT:{desk.account}", **{"halt-cancel_open": "on"})
     assert "1 cancel is recorded" in told(answer)
     assert OrderIntent.objects.get(kind="CANCEL").state == IntentState.READY
+
+
+# Pausing an account
+
+
+def pause(client: Client, owner: BrokerAccount, deed: str = "pause", **more: str) -> Any:
+    content = {"deed": deed, f"{deed}-reason": "moved to the other desk", f"{deed}-word": deed.upper()}
+    url = reverse("admin:brokers_brokeraccount_pause", args=[owner.pk])
+    return client.post(url, content | {f"{deed}-{name}": value for name, value in more.items()}, follow=True)
+
+
+def test_an_account_is_paused_and_resumed_with_a_reason_and_a_name_in_rows_that_stay(client: Client) -> None:
+    owner = admin_rows.account()
+    user(client, "change_brokeraccount")
+    assert "is paused" in told(pause(client, owner))
+    owner.refresh_from_db()
+    assert not owner.is_active
+    account_page = reverse("admin:brokers_brokeraccount_change", args=[owner.pk])
+    assert "moved to the other desk (ravi)" in text(client, account_page)
+    assert "is active again" in told(pause(client, owner, "resume"))
+    owner.refresh_from_db()
+    assert owner.is_active
+    rows = RiskChange.objects.filter(what="pause", scope=Scope.ACCOUNT, scope_key=str(owner), changed_by="ravi")
+    assert [(row.before, row.after, row.reason) for row in rows.order_by("pk")] == [
+        ({"account": "active"}, {"account": "paused"}, "moved to the other desk"),
+        ({"account": "paused"}, {"account": "active"}, "moved to the other desk"),
+    ]
+
+
+def test_pausing_says_first_what_it_does_to_exits_and_to_the_book(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    account_page = text(admin_client, reverse("admin:brokers_brokeraccount_change", args=[owner.pk]))
+    url = reverse("admin:brokers_brokeraccount_pause", args=[owner.pk])
+    assert url in account_page
+    assert 'name="is_active"' not in account_page
+    page = text(admin_client, url)
+    for words in ("exits included", "only cancels go out", "not read by schedule", "use Halt", "Type PAUSE"):
+        assert words in page
+    assert BrokerAccount.objects.get().is_active
+
+
+@pytest.mark.parametrize("bad", [{"word": "pause"}, {"word": ""}, {"reason": ""}])
+def test_an_account_is_paused_with_the_word_and_a_reason_alone(admin_client: Client, bad: dict[str, str]) -> None:
+    owner = admin_rows.account()
+    pause(admin_client, owner, **bad)
+    assert BrokerAccount.objects.get().is_active
+    assert not RiskChange.objects.exists()
+
+
+def test_nobody_pauses_from_a_list(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    listed = reverse("admin:brokers_brokeraccount_changelist")
+    admin_client.post(listed, {"action": "pause", "_selected_action": [owner.pk]})
+    assert BrokerAccount.objects.get().is_active
+
+
+def test_of_two_who_pause_at_once_one_is_in_the_history() -> None:
+    owner = admin_rows.account()
+    other = BrokerAccount.objects.get()
+    how: dict[str, Any] = {"by": "asha", "reason": "x", "at": NOON}
+    assert pausing.pause(owner, **how)
+    assert not pausing.pause(other, **how)
+    assert RiskChange.objects.count() == 1
 
 
 # Limits

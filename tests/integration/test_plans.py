@@ -22,7 +22,7 @@ from brokers.ledger.transitions import move
 from brokers.models import KillSwitch, OrderEvent, OrderIntent, OrderPlan, Scope, Severity
 from brokers.plans import recording, running
 from brokers.plans.status import PlanState
-from brokers.risk import switches
+from brokers.risk import pausing, switches
 from tasks import orders
 from tests.support import plan_desk, scripted_broker
 from tests.support.plan_desk import CALL, FAR_CALL, FAR_PUT, LOT, LOTS_PER_ORDER, PACE, PUT, PlanDesk, leg
@@ -472,6 +472,19 @@ def test_nothing_is_sent_after_the_plan_s_time_and_a_person_is_told_what_is_miss
     desk.tick(plan)
     assert desk.progress(plan).state is PlanState.PARTIAL
     assert len(desk.alerts("plan_partial")) == 1
+
+
+def test_pausing_the_account_refuses_the_next_slice_and_so_stops_the_plan(desk: PlanDesk) -> None:
+    plan = desk.record(leg(CALL, "S", TWO), pace_seconds=0)
+    [first] = running.advance(plan.pk).intents
+    deliver(first.pk)
+    pausing.pause(desk.account, by="asha", reason="test", at=configured_clock().now())
+    desk.tick(plan)
+    desk.tick(plan)
+    assert desk.states(plan) == [IntentState.WORKING, IntentState.DENIED]
+    assert desk.progress(plan).state is PlanState.STOPPED
+    assert "is paused" in desk.progress(plan).reason
+    assert len(desk.alerts("plan_stopped")) == 1
 
 
 def test_a_slice_that_was_let_go_by_a_process_that_died_is_sent_by_the_next(desk: PlanDesk) -> None:
