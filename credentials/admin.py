@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from unfold.widgets import UnfoldAdminPasswordWidget
 
+from brokers.admin.base import action, after_dialog
 from credentials import store
 from credentials.access import acting_as
 from credentials.accounts import open_account
@@ -24,6 +27,13 @@ else:
 
 #: To log in and to end sessions; nothing of a credential is shown or changed by it.
 USE = "credentials.use_credentialstore"
+
+CLEAR: dict[str, Any] = {
+    "title": "Clear the session",
+    "description": "Takes today's session out of the credential, for every process; the next use logs in again.",
+    "form_class": None,
+    "form_submit_text": "Clear it",
+}
 
 
 class ServiceFilter(admin.SimpleListFilter):
@@ -47,7 +57,7 @@ class CredentialStoreAdmin(ModelAdmin):
     formfield_overrides = {
         EncryptedField: {"widget": UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"})}
     }
-    actions = ["clear_session"]
+    actions_detail = ["clear_session"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: CredentialStore | None = None) -> Any:
         # Both are part of the encryption.
@@ -65,15 +75,17 @@ class CredentialStoreAdmin(ModelAdmin):
     def lacking(self, row: CredentialStore) -> str:
         return ", ".join(store.missing(row)) or "none"
 
-    def has_use_permission(self, request: HttpRequest) -> bool:
+    def has_use_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(USE)
 
-    @admin.action(description="Clear the session, so that the next use logs in", permissions=["use"])
-    def clear_session(self, request: HttpRequest, queryset: QuerySet[CredentialStore]) -> None:
+    # A dialog, so that only a POST with its token does it.
+    @action(description="Clear session", url_path="clear-session", dialog=CLEAR, permission="use")
+    def clear_session(self, request: HttpRequest, _form: object, object_id: str) -> HttpResponse:
+        row = get_object_or_404(CredentialStore, pk=object_id)
         with acting_as(f"user {request.user}"):
-            for row in queryset:
-                store.clear_session(row.service, row.name)
-        self.message_user(request, "The sessions are cleared; the next use logs in.")
+            store.clear_session(row.service, row.name)
+        self.message_user(request, f"The session of {row} is cleared; the next use logs in.")
+        return after_dialog(request, reverse("admin:credentials_credentialstore_change", args=(object_id,)))
 
     def save_model(self, request: HttpRequest, obj: CredentialStore, form: Any, change: bool) -> None:
         with acting_as(f"user {request.user}"):

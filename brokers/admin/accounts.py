@@ -9,15 +9,14 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminPasswordWidget
 
 from brokers.admin import broker_login, pauses, switches
-from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, display, told
+from brokers.admin.base import ModelAdmin, ReadOnly, StackedInlineAdmin, action, after_dialog, display, told
 from brokers.admin.display import SESSION_COLOURS
 from brokers.clock import configured_clock
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
@@ -89,7 +88,6 @@ class BrokerAccountAdmin(ModelAdmin):
     list_select_related = ("session",)
     show_full_result_count = False
     inlines = (SessionInline,)
-    actions = ("login_now", "end_session")
     change_form_outer_before_template = "admin/brokers/trading.html"
     actions_detail = ("login_this", "login_at_broker", "give_token", "end_this_session")
     fieldsets = (
@@ -149,16 +147,6 @@ class BrokerAccountAdmin(ModelAdmin):
         session = _session(obj)
         return scrub(session.message) if session else ""
 
-    @action(description="Log in now", permission="use")
-    def login_now(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
-        for account in queryset:
-            self._try(request, account, _log_in, "has a session")
-
-    @action(description="End the session for everybody", permission="use")
-    def end_session(self, request: HttpRequest, queryset: QuerySet[BrokerAccount]) -> None:
-        for account in queryset:
-            self._try(request, account, _end_session, "has no session any more")
-
     # Dialogs, so that only a POST with its token does it.
 
     @action(description="Log in now", url_path="login", dialog=LOGIN, permission="use")
@@ -174,7 +162,7 @@ class BrokerAccountAdmin(ModelAdmin):
         except (BrokerError, CredentialsNotFound, SDKMissing) as error:
             self.message_user(request, scrub(f"{account}: {error}"), messages.ERROR)
             return _back(request, object_id)
-        return HttpResponse(headers={"HX-Redirect": page}) if "HX-Request" in request.headers else redirect(page)
+        return after_dialog(request, page)
 
     @action(description="Give login token", url_path="give-token", dialog=TOKEN, permission="use")
     def give_token(self, request: HttpRequest, form: TokenForm, object_id: str) -> HttpResponse:
@@ -243,6 +231,4 @@ def _end_session(account: BrokerAccount) -> None:
 
 
 def _back(request: HttpRequest, object_id: str) -> HttpResponse:
-    address = reverse("admin:brokers_brokeraccount_change", args=(object_id,))
-    # The theme submits its dialogs by htmx, which follows this header with a whole page.
-    return HttpResponse(headers={"HX-Redirect": address}) if "HX-Request" in request.headers else redirect(address)
+    return after_dialog(request, reverse("admin:brokers_brokeraccount_change", args=(object_id,)))

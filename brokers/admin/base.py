@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.contrib.admin import ModelAdmin as DjangoModelAdmin
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
 from unfold import decorators
 from unfold.contrib.filters.admin import RangeDateTimeFilter
@@ -39,6 +40,7 @@ __all__ = [
     "StackedInlineAdmin",
     "TabularInlineAdmin",
     "action",
+    "after_dialog",
     "display",
     "told",
     "vocabulary",
@@ -80,6 +82,11 @@ def action(
         description=description, permissions=[permission], url_path=url_path, dialog=dialog
     )
     return decorated
+
+
+def after_dialog(request: HttpRequest, address: str) -> HttpResponse:
+    """Go to ``address``: the theme submits its dialogs by htmx, which follows this header with a whole page."""
+    return HttpResponse(headers={"HX-Redirect": address}) if "HX-Request" in request.headers else redirect(address)
 
 
 class ReadOnly:

@@ -327,9 +327,8 @@ def test_a_login_that_fails_is_told_in_the_sentence_of_the_error_without_its_sec
 
     replace_sessions(monkeypatch, ensure=refuse)
     owner = admin_rows.account()
-    answer = admin_client.post(
-        list_url("brokeraccount"), {"action": "login_now", "_selected_action": [owner.pk]}, follow=True
-    )
+    url = reverse("admin:brokers_brokeraccount_login_this", args=[owner.pk])
+    answer = admin_client.post(url, {"_form_submitted": "on"}, follow=True)
     page = answer.content.decode()
     assert "The broker refused the login" in page
     assert "planted" not in page

@@ -79,10 +79,13 @@ def test_a_new_credential_brings_its_broker_account(admin_client: Client) -> Non
     assert BrokerAccount.objects.get().name == "prod"
 
 
-def test_sessions_are_cleared_from_the_list(admin_client: Client, row: CredentialStore) -> None:
-    admin_client.post(
-        reverse("admin:credentials_credentialstore_changelist"),
-        {"action": "clear_session", "_selected_action": [row.pk]},
-    )
+def test_a_session_is_cleared_by_post_from_its_page_only(admin_client: Client, row: CredentialStore) -> None:
+    listed = reverse("admin:credentials_credentialstore_changelist")
+    admin_client.post(listed, {"action": "clear_session", "_selected_action": [row.pk]})
+    url = reverse("admin:credentials_credentialstore_clear_session", args=[row.pk])
+    assert url in admin_client.get(change_url(row)).content.decode()
+    assert "the next use logs in again" in admin_client.get(url).content.decode()
+    assert CredentialStore.objects.get().session_token == "planted-session_token"
+    assert admin_client.post(url, {"_form_submitted": "on"}).status_code == 302
     cleared = CredentialStore.objects.get()
     assert (cleared.session_token, cleared.sid, cleared.api_key) == ("", "", "planted-api_key")
