@@ -10,6 +10,9 @@ from contextvars import ContextVar
 
 from django.utils import timezone
 
+#: The permission to log in and to end sessions; nothing of a credential is shown or changed by it.
+USE = "credentials.use_credentialstore"
+
 _actor: ContextVar[str] = ContextVar("credential_actor", default="")
 
 

@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminPasswordWidget
 
 from brokers.admin.base import action, after_dialog
 from credentials import store
-from credentials.access import acting_as
+from credentials.access import USE, acting_as
 from credentials.accounts import open_account
 from credentials.fields import EncryptedField, secret_fields
 from credentials.models import CredentialAccess, CredentialStore, ImportedReference
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 else:
     from unfold.admin import ModelAdmin
 
-#: To log in and to end sessions; nothing of a credential is shown or changed by it.
-USE = "credentials.use_credentialstore"
 
 CLEAR: dict[str, Any] = {
     "title": "Clear the session",

@@ -22,6 +22,7 @@ from brokers.clock import configured_clock
 from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.domain.redaction import scrub
 from brokers.models import BrokerAccount, SessionState
+from credentials.access import USE
 
 #: What a person reads of a session; its details and lease are the system's own.
 SESSION_FIELDS = (
@@ -125,7 +126,7 @@ class BrokerAccountAdmin(ModelAdmin):
 
     def has_use_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Sessions belong to the credentials; who may change the account need not be let near them."""
-        return request.user.has_perm(broker_login.USE)
+        return request.user.has_perm(USE)
 
     @display(description="account", ordering="broker")
     def account(self, obj: BrokerAccount) -> str:

@@ -27,15 +27,13 @@ from brokers.domain.errors import BrokerError, CredentialsNotFound, SDKMissing
 from brokers.domain.redaction import scrub
 from brokers.factory import make_adapter
 from brokers.models import BrokerAccount
-from credentials.access import acting_as
+from credentials.access import USE, acting_as
 
 log = logging.getLogger("brokers.sessions")
 
 #: Where the browser's session keeps who left for which broker's page, and when.
 PENDING = "login_at_broker"
 PENDING_SECONDS = 15 * 60
-#: To log in and to end sessions.
-USE = "credentials.use_credentialstore"
 #: The names under which brokers hand the token over.
 TOKEN_FIELDS = ("apisession", "API_Session")
 MOST_CHARACTERS = 4000

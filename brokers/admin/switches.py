@@ -22,8 +22,8 @@ from brokers.models import BrokerAccount, KillSwitch, RiskChange, Scope
 from brokers.risk import switches
 
 State = KillSwitch.State
-#: What a switch that stops orders says in the history.
 CHANGES_SHOWN = 25
+#: The reason that a halt in a hurry leaves in the history.
 BY_HAND = "by hand, in the admin"
 HALT, RESUME = "brokers.halt_trading", "brokers.resume_trading"
 
