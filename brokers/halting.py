@@ -16,7 +16,7 @@ from brokers.domain.order_states import OPEN_QUESTIONS, PLACING_KINDS, AttemptOu
 from brokers.gtt import recording
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
-from brokers.models import BrokerOrder, GttOrder, OrderIntent, RiskChange, Scope
+from brokers.models import BrokerOrder, ChangeOf, GttOrder, OrderIntent, RiskChange, Scope
 
 #: How long a command tries its cancels by itself; the workers go on with what is left.
 PATIENCE_SECONDS = 60.0
@@ -54,7 +54,7 @@ def record_cancels(
             continue
     if recorded:
         RiskChange.objects.create(
-            what="cancel of open orders",
+            what=ChangeOf.CANCELS,
             scope=scope,
             scope_key=scope_key,
             after={"intents": [intent.pk for intent in recorded]},

@@ -13,10 +13,11 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from brokers.admin.base import LongTableAdmin, ModelAdmin, ReadOnlyInline, display, told
+from brokers.admin.base import LongTableAdmin, ModelAdmin, ReadOnlyInline, display, told, vocabulary
 from brokers.admin.deeds import person
 from brokers.admin.display import NOTHING, SEVERITY_COLOURS, age
 from brokers.alerts import acknowledge, courier
+from brokers.alerts.kinds import AlertKind
 from brokers.alerts.trial import try_channel
 from brokers.clock import configured_clock
 from brokers.domain.order_states import OPEN_QUESTIONS
@@ -54,7 +55,7 @@ class DeliveryInline(ReadOnlyInline):
 class AlertAdmin(LongTableAdmin):
     list_display = ("severity_label", "told_happened", "told_to_do", "account", "seen", "reached", "state")
     list_display_links = ("severity_label", "told_happened")
-    list_filter = (OpenFilter, "severity", "account", "kind")
+    list_filter = (OpenFilter, "severity", "account", vocabulary("kind", AlertKind))
     search_fields = ("happened", "key", "intent__client_order_id")
     list_select_related = ("account",)
     inlines = (DeliveryInline,)

@@ -18,7 +18,7 @@ from brokers.admin.deeds import Deed, ReasonForm, page, person, typed_word
 from brokers.admin.display import SWITCH_COLOURS
 from brokers.clock import configured_clock
 from brokers.domain.redaction import scrub
-from brokers.models import BrokerAccount, KillSwitch, RiskChange, Scope
+from brokers.models import BrokerAccount, ChangeOf, KillSwitch, RiskChange, Scope
 from brokers.risk import switches
 
 State = KillSwitch.State
@@ -144,7 +144,7 @@ def standing_of(account: BrokerAccount) -> list[dict[str, Any]]:
 
 
 def _changes() -> list[dict[str, Any]]:
-    newest = RiskChange.objects.filter(what="kill switch").order_by("-at")[:CHANGES_SHOWN]
+    newest = RiskChange.objects.filter(what=ChangeOf.KILL_SWITCH).order_by("-at")[:CHANGES_SHOWN]
     return [
         {
             "row": change,
@@ -196,7 +196,7 @@ def _now() -> datetime:
 @admin.register(RiskChange)
 class RiskChangeAdmin(LongTableAdmin):
     list_display = ("at", "what", "whose", "became", "changed_by", "told_reason")
-    list_filter = ("what", vocabulary("scope", Scope))
+    list_filter = (vocabulary("what", ChangeOf), vocabulary("scope", Scope))
     search_fields = ("scope_key", "changed_by", "reason")
     ordering = ("-at",)
     told_reason = told("reason")

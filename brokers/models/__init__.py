@@ -24,7 +24,7 @@ from brokers.models.orders import (
     TradeFill,
 )
 from brokers.models.plans import OrderPlan
-from brokers.models.risk import KillSwitch, RiskChange, RiskLimit, Scope, StartupBarrier
+from brokers.models.risk import ChangeOf, KillSwitch, RiskChange, RiskLimit, Scope, StartupBarrier
 from brokers.models.snapshots import (
     HoldingLine,
     HoldingSnapshot,
@@ -45,6 +45,7 @@ __all__ = [
     "BookRead",
     "BrokerAccount",
     "BrokerOrder",
+    "ChangeOf",
     "DayCalls",
     "DayRecord",
     "FeedSubscription",

@@ -1,5 +1,7 @@
 """What limits trading: switches and limits by scope, their history, and the start-up barrier."""
 
+from enum import StrEnum
+
 from django.db import models
 from django.db.models import Q
 
@@ -13,6 +15,15 @@ class Scope(models.TextChoices):
     ACCOUNT = "ACCOUNT", "an account"
     STRATEGY = "STRATEGY", "a strategy"
     SYMBOL = "SYMBOL", "a symbol"
+
+
+class ChangeOf(StrEnum):
+    """What the rows of the history are about."""
+
+    KILL_SWITCH = "kill switch"
+    LIMITS = "limits"
+    CANCELS = "cancel of open orders"
+    PAUSE = "pause"
 
 
 def _scope_constraints(prefix: str) -> list[models.BaseConstraint]:
@@ -115,6 +126,7 @@ class RiskLimit(models.Model):
 class RiskChange(models.Model):
     """One change of a switch or a limit: who, when, why. The database refuses to change or delete it."""
 
+    #: One of :class:`ChangeOf`.
     what = models.CharField(max_length=40)
     scope = models.CharField(max_length=12, choices=Scope)
     scope_key = models.CharField(max_length=100, blank=True)

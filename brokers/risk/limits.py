@@ -20,7 +20,7 @@ from django.db import transaction
 
 from brokers.domain.enums import Mode
 from brokers.domain.errors import OrderDenied
-from brokers.models import BrokerAccount, RiskChange, RiskLimit, Scope
+from brokers.models import BrokerAccount, ChangeOf, RiskChange, RiskLimit, Scope
 from brokers.risk import switches
 
 #: How long a process keeps to the rows it has read.
@@ -171,7 +171,7 @@ def change(
         row.full_clean(validate_unique=False, validate_constraints=False)
         row.save()
         RiskChange.objects.create(
-            what="limits",
+            what=ChangeOf.LIMITS,
             scope=scope,
             scope_key=scope_key,
             before=before,

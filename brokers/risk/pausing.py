@@ -6,9 +6,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from brokers.models import BrokerAccount, RiskChange, Scope
+from brokers.models import BrokerAccount, ChangeOf, RiskChange, Scope
 
-WHAT = "pause"
 _WORDS = {True: "active", False: "paused"}
 
 
@@ -24,7 +23,7 @@ def resume(account: BrokerAccount, *, by: str, reason: str, at: datetime) -> boo
 
 def last_change(account: BrokerAccount) -> RiskChange | None:
     """Who paused or resumed it last, and why."""
-    changes = RiskChange.objects.filter(what=WHAT, scope=Scope.ACCOUNT, scope_key=str(account))
+    changes = RiskChange.objects.filter(what=ChangeOf.PAUSE, scope=Scope.ACCOUNT, scope_key=str(account))
     return changes.order_by("-at", "-pk").first()
 
 
@@ -35,7 +34,7 @@ def _set(account: BrokerAccount, is_active: bool, by: str, reason: str, at: date
         if not others.update(is_active=is_active):
             return False
         RiskChange.objects.create(
-            what=WHAT,
+            what=ChangeOf.PAUSE,
             scope=Scope.ACCOUNT,
             scope_key=str(account),
             before={"account": _WORDS[not is_active]},

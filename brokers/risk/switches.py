@@ -17,7 +17,7 @@ from brokers.alerts import close_alert, raise_alert
 from brokers.domain.enums import Mode
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import CANCEL_KINDS, IntentKind
-from brokers.models import BrokerAccount, KillSwitch, OrderIntent, RiskChange, Scope, Severity
+from brokers.models import BrokerAccount, ChangeOf, KillSwitch, OrderIntent, RiskChange, Scope, Severity
 
 State = KillSwitch.State
 
@@ -64,7 +64,7 @@ def set_switch(
         switch.reason, switch.changed_by, switch.changed_at = reason[:500], by[:150], at
         switch.save(update_fields=["state", "reason", "changed_by", "changed_at"])
         RiskChange.objects.create(
-            what="kill switch",
+            what=ChangeOf.KILL_SWITCH,
             scope=scope,
             scope_key=scope_key,
             before={"state": before},
