@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -11,20 +11,13 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from brokers.admin.base import action, after_dialog
+from brokers.admin.base import LongTableAdmin, ModelAdmin, PeriodFilter, ReadOnly, action, after_dialog
 from credentials import store
 from credentials.access import USE, acting_as
 from credentials.accounts import open_account
 from credentials.fields import EncryptedField, secret_fields
 from credentials.models import CredentialAccess, CredentialStore, ImportedReference
 from credentials.services import service_choices
-
-if TYPE_CHECKING:
-    # The theme has no types; its class is Django's with more attributes.
-    ModelAdmin = admin.ModelAdmin[Any]
-else:
-    from unfold.admin import ModelAdmin
-
 
 CLEAR: dict[str, Any] = {
     "title": "Clear the session",
@@ -100,29 +93,16 @@ class CredentialStoreAdmin(ModelAdmin):
             super().delete_queryset(request, queryset)
 
 
-class ReadOnlyAdmin(ModelAdmin):
-    """Rows that nobody adds, changes or deletes here."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
 @admin.register(CredentialAccess)
-class CredentialAccessAdmin(ReadOnlyAdmin):
+class CredentialAccessAdmin(LongTableAdmin):
     list_display = ["at", "action", "service", "name", "actor", "purpose", "columns"]
-    list_filter = ["action", ServiceFilter]
+    list_filter = ["action", ServiceFilter, ("at", PeriodFilter)]
+    list_filter_submit = True
     search_fields = ["actor", "purpose"]
-    date_hierarchy = "at"
 
 
 @admin.register(ImportedReference)
-class ImportedReferenceAdmin(ReadOnlyAdmin):
+class ImportedReferenceAdmin(ReadOnly, ModelAdmin):
     list_display = ["kind", "key", "imported_at"]
     list_filter = ["kind"]
     search_fields = ["key"]

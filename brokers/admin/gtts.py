@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from brokers.admin.base import LongTableAdmin, display, vocabulary
+from brokers.admin.base import LongTableAdmin, PeriodFilter, display, vocabulary
 from brokers.admin.display import GTT_COLOURS, ORIGIN_COLOURS, price
 from brokers.domain.enums import Exchange
 from brokers.domain.gtt import GttKind, GttStatus, GttTrigger
@@ -31,10 +31,11 @@ class GttOrderAdmin(LongTableAdmin):
         "origin",
         "account",
         vocabulary("exchange", Exchange),
+        ("first_seen_at", PeriodFilter),
     )
+    list_filter_submit = True
     search_fields = ("gtt_order_id", "entry_order_id", "symbol")
     list_select_related = ("account",)
-    date_hierarchy = "first_seen_at"
     fieldsets = (
         (
             None,

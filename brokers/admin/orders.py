@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path
 
 from brokers.admin import approvals, questions
-from brokers.admin.base import LongTableAdmin, ReadOnlyInline, display, told, vocabulary
+from brokers.admin.base import DayFilter, LongTableAdmin, PeriodFilter, ReadOnlyInline, display, told, vocabulary
 from brokers.admin.display import (
     INTENT_COLOURS,
     NOTHING,
@@ -26,7 +26,7 @@ from brokers.admin.timeline import answer_time, order_page
 from brokers.domain.enums import Exchange, Mode, OrderStatus, Side
 from brokers.domain.order_states import IntentKind
 from brokers.domain.redaction import scrub
-from brokers.models import BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, TradeFill
+from brokers.models import BrokerAccount, BrokerOrder, OrderAttempt, OrderEvent, OrderIntent, TradeFill
 
 
 class AttemptInline(ReadOnlyInline):
@@ -73,11 +73,11 @@ class OrderIntentAdmin(LongTableAdmin):
         "strategy",
         "client_order_id",
     )
-    list_filter = ("state", "kind", "account", vocabulary("mode", Mode))
-    search_fields = ("client_order_id", "symbol", "strategy", "client_tag", "attempts__broker_order__broker_order_id")
-    search_help_text = "Client order id, symbol, strategy, tag or the broker's order id"
+    list_filter = ("state", "kind", "account", vocabulary("mode", Mode), ("trading_day", DayFilter))
+    list_filter_submit = True
+    search_fields = ("client_order_id", "client_tag", "attempts__broker_order__broker_order_id", "symbol", "strategy")
+    search_help_text = "The whole client order id, tag, broker's order id or strategy, or how the symbol begins"
     list_select_related = ("account",)
-    date_hierarchy = "trading_day"
     inlines = (AttemptInline, EventInline)
     told_closed_reason, told_waiting_reason = told("closed_reason"), told("waiting_reason")
     change_form_outer_before_template = "admin/brokers/timeline.html"
@@ -102,6 +102,28 @@ class OrderIntentAdmin(LongTableAdmin):
             },
         ),
     )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Ids first, and whole: a part of one, or all of these in one condition, would read the whole table.
+
+        A symbol or a strategy has many orders, of which the newest fill a page.
+        """
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        ids: tuple[dict[str, Any], ...] = (
+            # The accounts lead the index.
+            {"account__in": BrokerAccount.objects.values("pk"), "client_order_id": term},
+            {"client_tag": term},
+            {"attempts__broker_order__broker_order_id": term},
+        )
+        every = OrderIntent.objects.order_by()
+        found = [pk for words in ids for pk in every.filter(**words).values_list("pk", flat=True)[: self.list_per_page]]
+        if found:
+            return queryset.filter(pk__in=found), False
+        return queryset.filter(Q(symbol__startswith=term.upper()) | Q(strategy=term)), False
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -185,10 +207,11 @@ class BrokerOrderAdmin(LongTableAdmin):
         "account",
         vocabulary("exchange", Exchange),
         vocabulary("side", Side),
+        ("trading_day", DayFilter),
     )
+    list_filter_submit = True
     search_fields = ("broker_order_id", "exchange_order_id", "symbol", "client_tag")
     list_select_related = ("account",)
-    date_hierarchy = "trading_day"
     inlines = (FillInline,)
     told_reason = told("reason")
     fieldsets = (
@@ -237,10 +260,10 @@ class BrokerOrderAdmin(LongTableAdmin):
 @admin.register(TradeFill)
 class TradeFillAdmin(LongTableAdmin):
     list_display = ("filled_at", "account", "symbol", "side", "quantity", "traded_price", "value", "order", "fill_id")
-    list_filter = ("order__account", vocabulary("order__side", Side, "side"))
+    list_filter = ("order__account", vocabulary("order__side", Side, "side"), ("filled_at", PeriodFilter))
+    list_filter_submit = True
     search_fields = ("fill_id", "order__broker_order_id", "order__symbol")
     list_select_related = ("order__account",)
-    date_hierarchy = "filled_at"
     fields = (("order", "fill_id"), ("quantity", "traded_price"), "value", ("filled_at", "first_seen_at"))
 
     @display(description="account")

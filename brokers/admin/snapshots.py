@@ -26,7 +26,6 @@ SLOT_FIELDS = (("account", "status", "is_late"), ("slot_at", "taken_at", "cadenc
 
 
 class SnapshotAdmin(LongTableAdmin):
-    # A date hierarchy would read the whole table for its first and last day.
     list_filter = ("status", "is_late", "account", ("slot_at", PeriodFilter))
     list_filter_submit = True
     search_fields = ("account__name", "error")

@@ -45,7 +45,10 @@ class GttOrder(models.Model):
         verbose_name = "GTT"
         verbose_name_plural = "GTTs"
         constraints = [models.UniqueConstraint(fields=["account", "gtt_order_id"], name="one_row_per_gtt")]
-        indexes = [models.Index(fields=["account", "status"], name="gtt_by_status")]
+        indexes = [
+            models.Index(fields=["account", "status"], name="gtt_by_status"),
+            models.Index(fields=["first_seen_at"], name="gtt_by_time"),
+        ]
 
     def __str__(self) -> str:
         return self.gtt_order_id

@@ -120,6 +120,9 @@ class OrderIntent(models.Model):
                 name="intent_reserving",
             ),
             models.Index(fields=["account", "fingerprint", "-created_at"], name="intent_repeated"),
+            # What people ask of all accounts at once: a day's orders by state, and the one that a tag belongs to.
+            models.Index(fields=["trading_day", "state"], name="intent_by_day"),
+            models.Index(fields=["client_tag"], name="intent_by_tag"),
         ]
         permissions = [
             ("decide_order", "Can decide what became of an order"),
@@ -251,7 +254,12 @@ class BrokerOrder(models.Model):
                 fields=["account", "trading_day", "broker_order_id"], name="one_row_per_broker_order"
             )
         ]
-        indexes = [models.Index(fields=["account", "trading_day", "status"], name="broker_order_by_status")]
+        indexes = [
+            models.Index(fields=["account", "trading_day", "status"], name="broker_order_by_status"),
+            # What people ask of all accounts at once.
+            models.Index(fields=["trading_day"], name="broker_order_by_day"),
+            models.Index(fields=["broker_order_id"], name="broker_order_by_id"),
+        ]
 
     def __str__(self) -> str:
         return self.broker_order_id
@@ -269,6 +277,7 @@ class TradeFill(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["order", "fill_id"], name="one_row_per_fill")]
+        indexes = [models.Index(fields=["filled_at"], name="fill_by_time")]
 
     def __str__(self) -> str:
         return f"{self.quantity} @ {self.price}"

@@ -135,6 +135,93 @@ def test_a_long_table_is_never_counted(admin_client: Client, model: str) -> None
     assert not [query["sql"] for query in captured if re.search(r"COUNT\(", query["sql"]) and model in query["sql"]]
 
 
+#: Of the instrument masters there is one row a day and broker.
+GROWING = [f"brokers_{model}" for model in READ_ONLY if model != "instrumentmaster"] + ["credentials_credentialaccess"]
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_a_list_does_not_read_its_table_to_offer_filters(admin_client: Client, name: str) -> None:
+    admin_rows.market()
+    fill(3)
+    with CaptureQueriesContext(connection) as captured:
+        assert admin_client.get(reverse(f"admin:{name}_changelist")).status_code == 200
+    assert not [query["sql"] for query in captured if re.search(r"DISTINCT|MIN\(|MAX\(", query["sql"])]
+
+
+def reads(client: Client, url: str, table: str) -> list[str]:
+    """How each query of a page gets at a table, as the embedded database plans it."""
+    with CaptureQueriesContext(connection) as captured:
+        assert client.get(url).status_code == 200
+    asked = [query["sql"] for query in captured if re.search(rf'(FROM|JOIN) "{table}"', query["sql"])]
+    with connection.cursor() as cursor:
+        plans = [cursor.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall() for sql in asked]
+    return [step for plan in plans for *_, step in plan if table in step]
+
+
+on_sqlite = pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="The other database plans by what its tables hold."
+)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("name", "period", "index"),
+    [
+        ("brokers_orderintent", "trading_day_from={day}&trading_day_to={day}", "intent_by_day"),
+        ("brokers_brokerorder", "trading_day_from={day}&trading_day_to={day}", "broker_order_by_day"),
+        ("brokers_tradefill", "filled_at_from_0={day}&filled_at_to_0={day}", "fill_by_time"),
+        ("brokers_gttorder", "first_seen_at_from_0={day}&first_seen_at_to_0={day}", "gtt_by_time"),
+        ("credentials_credentialaccess", "at_from_0={day}&at_to_0={day}", "(at>? AND at<?)"),
+    ],
+)
+def test_a_period_is_found_by_an_index(admin_client: Client, name: str, period: str, index: str) -> None:
+    fill(3)
+    steps = reads(admin_client, f"{reverse(f'admin:{name}_changelist')}?{period.format(day='2026-11-20')}", name)
+    assert any(index in step for step in steps), steps
+    assert not [step for step in steps if step.startswith("SCAN")], steps
+
+
+@on_sqlite
+@pytest.mark.parametrize("found_by", ["client_order_id", "client_tag", "broker_order_id"])
+def test_an_id_is_found_by_an_index(admin_client: Client, found_by: str) -> None:
+    fill(3)
+    of = BrokerOrder.objects.filter(attempt__isnull=False) if found_by == "broker_order_id" else OrderIntent.objects
+    url = f"{list_url('orderintent')}?q={getattr(of.latest('pk'), found_by)}"
+    for table in ("brokers_orderintent", "brokers_brokerorder"):
+        steps = reads(admin_client, url, table)
+        assert not [step for step in steps if step.startswith("SCAN")], steps
+
+
+@on_sqlite
+def test_the_first_page_counts_the_day_s_orders_in_an_index_alone(admin_client: Client) -> None:
+    fill(3)
+    steps = reads(admin_client, reverse("admin:index"), "brokers_orderintent")
+    assert any("COVERING INDEX intent_by_day" in step for step in steps), steps
+    assert not [step for step in steps if step.startswith("SCAN")], steps
+
+
+def test_a_day_of_orders_is_shown_by_itself(admin_client: Client) -> None:
+    owner = admin_rows.account()
+    admin_rows.intent(owner, 1)
+    admin_rows.intent(owner, 2, now=NOON - timedelta(days=1))
+    page = text(admin_client, list_url("orderintent") + "?trading_day_from=2026-11-20&trading_day_to=2026-11-20")
+    assert f"order-{owner.pk}-1" in page
+    assert f"order-{owner.pk}-2" not in page
+    assert f"order-{owner.pk}-" not in text(admin_client, list_url("orderintent") + "?trading_day_from=soon")
+
+
+@pytest.mark.parametrize("found_by", ["client_order_id", "client_tag", "symbol", "strategy"])
+def test_an_order_is_found_by_its_own_words(admin_client: Client, found_by: str) -> None:
+    owner = admin_rows.account()
+    wanted = admin_rows.intent(owner, 1)
+    other = admin_rows.intent(owner, 2)
+    OrderIntent.objects.filter(pk=other.pk).update(symbol="RELIANCE", strategy="other")
+    word = str(getattr(wanted, found_by))
+    page = text(admin_client, f"{list_url('orderintent')}?q={word.lower() if found_by == 'symbol' else word}")
+    assert page_url(wanted) in page
+    assert page_url(other) not in page
+
+
 @pytest.mark.parametrize("model", READ_ONLY)
 def test_nobody_edits_what_the_system_writes(admin_client: Client, model: str) -> None:
     admin_rows.market()
