@@ -16,6 +16,7 @@ from brokers import approval
 from brokers.admin.base import ModelAdmin
 from brokers.admin.deeds import REFUSALS, Deed, page, person
 from brokers.admin.display import NOTHING, age, price, rupees, span
+from brokers.admin.plans import legs_in_words
 from brokers.admin.questions import in_words
 from brokers.clock import configured_clock
 from brokers.domain.enums import Side
@@ -24,8 +25,8 @@ from brokers.domain.order_states import IntentState
 from brokers.domain.redaction import scrub
 from brokers.factory import BrokerFactory
 from brokers.gateway import no_waiting
-from brokers.models import OrderIntent, OrderPlan
-from brokers.plans.status import awaits_approval
+from brokers.models import OrderIntent
+from brokers.plans.status import waiting_for_approval
 from brokers.risk import quotes
 
 PERMISSION = "brokers.approve_order"
@@ -90,16 +91,15 @@ def _waiting() -> Any:
 
 
 def _plans(now: datetime) -> list[dict[str, Any]]:
-    open_ones = OrderPlan.objects.filter(finished_at__isnull=True, cancelled_at__isnull=True).select_related("account")
+    waiting = waiting_for_approval().select_related("account").order_by("not_after")
     return [
         {
             "plan": plan,
             "link": reverse("admin:brokers_orderplan_change", args=(plan.pk,)),
-            "legs": ", ".join(f"{leg['side'].lower()} {leg['quantity']} {leg['symbol']}" for leg in plan.legs),
+            "legs": legs_in_words(plan.legs),
             "left": age(plan.not_after, now),
         }
-        for plan in open_ones.order_by("not_after")[:MOST_ROWS]
-        if awaits_approval(plan)
+        for plan in waiting[:MOST_ROWS]
     ]
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from django.db.models import QuerySet
+
 from brokers.clock import configured_clock
 from brokers.domain.order_states import TERMINAL_STATES
 from brokers.models import OrderIntent, OrderPlan
@@ -76,3 +78,9 @@ def _state(
 def awaits_approval(plan: OrderPlan) -> bool:
     """Whether a person has yet to say yes; closings never wait for one."""
     return plan.kind == OrderPlan.Kind.BASKET and plan.account.requires_approval and plan.approved_at is None
+
+
+def waiting_for_approval() -> QuerySet[OrderPlan]:
+    """The plans that :func:`awaits_approval` is true of and that may still be sent."""
+    unfinished = OrderPlan.objects.filter(finished_at__isnull=True, cancelled_at__isnull=True)
+    return unfinished.filter(kind=OrderPlan.Kind.BASKET, account__requires_approval=True, approved_at__isnull=True)

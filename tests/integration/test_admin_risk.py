@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from brokers import sessions
+from brokers.admin import approvals
 from brokers.clock import configured_clock
 from brokers.discovery import specs
 from brokers.domain.order_states import IntentState
@@ -32,6 +33,7 @@ from brokers.models import (
     Severity,
     StartupBarrier,
 )
+from brokers.plans.status import awaits_approval, waiting_for_approval
 from brokers.risk import limits, pausing, switches
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
@@ -355,6 +357,23 @@ def test_an_order_that_no_longer_passes_is_not_approved(admin_client: Client, de
     assert "HALTED" in told(answer(admin_client, waiting, "approve"))
     waiting.refresh_from_db()
     assert waiting.state == IntentState.AWAITING_APPROVAL
+
+
+def test_a_plan_that_waits_is_shown_among_many_that_do_not(admin_client: Client) -> None:
+    others, asked = admin_rows.account("others"), admin_rows.account("asked")
+    BrokerAccount.objects.filter(pk=asked.pk).update(requires_approval=True)
+    for number in range(approvals.MOST_ROWS):
+        admin_rows.plan(others, number)
+    waiting = admin_rows.plan(asked, approvals.MOST_ROWS)
+    OrderPlan.objects.filter(pk=waiting.pk).update(not_after=NOON + timedelta(hours=2))
+    waiting.refresh_from_db()
+    assert awaits_approval(waiting)
+    page = text(admin_client, reverse(APPROVALS))
+    assert reverse("admin:brokers_orderplan_change", args=[waiting.pk]) in page
+    assert "buy 150 NIFTY26NOV24500CE" in page
+    assert set(waiting_for_approval()) == {plan for plan in OrderPlan.objects.all() if awaits_approval(plan)}
+    OrderPlan.objects.update(approved_at=NOON)
+    assert not waiting_for_approval()
 
 
 def test_who_may_not_approve_sees_what_waits(client: Client, waiting: OrderIntent) -> None:
