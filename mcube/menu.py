@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from brokers.domain.enums import Mode
-from brokers.domain.order_states import IntentState
+from brokers.domain.order_states import OPEN_QUESTIONS, IntentState
 from brokers.models import Alert, OrderIntent
 
 #: A long table is not counted further than this.
@@ -113,9 +113,7 @@ _OWN_PAGES = {
 #: What waits for a person, behind the page's name.
 _WAITING: dict[tuple[str, str], Callable[[], QuerySet[Any]]] = {
     ("brokers.alert", "changelist"): lambda: Alert.objects.filter(acknowledged_at__isnull=True),
-    ("brokers.orderintent", "unresolved"): lambda: OrderIntent.objects.filter(
-        state__in=[IntentState.NEEDS_HUMAN, IntentState.UNKNOWN]
-    ),
+    ("brokers.orderintent", "unresolved"): lambda: OrderIntent.objects.filter(state__in=OPEN_QUESTIONS),
     ("brokers.orderintent", "approvals"): lambda: OrderIntent.objects.filter(state=IntentState.AWAITING_APPROVAL),
 }
 

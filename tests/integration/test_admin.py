@@ -12,12 +12,14 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from brokers.admin import questions
 from brokers.admin.display import age, price, rupees
 from brokers.clock import configured_clock
+from brokers.domain.order_states import OPEN_QUESTIONS
 from brokers.models import (
     BrokerAccount,
     BrokerOrder,
@@ -28,6 +30,7 @@ from brokers.models import (
     SessionState,
 )
 from brokers.risk import switches
+from mcube import menu
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
 
@@ -440,6 +443,21 @@ def test_the_schedule_can_be_changed_and_shows_in_words(admin_client: Client) ->
     url = reverse("admin:django_celery_beat_periodictask_changelist")
     admin_client.post(url, {"action": "disable_tasks", "_selected_action": [task.pk]})
     assert not PeriodicTask.objects.get(pk=task.pk).enabled
+
+
+def menu_of(user: User) -> dict[str, dict[str, Any]]:
+    """The menu's entries by their address."""
+    request = RequestFactory().get(reverse("admin:index"))
+    request.user = user
+    return {item["link"]: item for group in menu.navigation(request) for item in group["items"]}
+
+
+def test_the_menu_counts_what_the_page_of_open_questions_lists(admin_user: User) -> None:
+    owner = admin_rows.account()
+    for number, state in enumerate(OPEN_QUESTIONS):
+        OrderIntent.objects.filter(pk=admin_rows.intent(owner, number).pk).update(state=state)
+    entry = menu_of(admin_user)[reverse("admin:brokers_orderintent_unresolved")]
+    assert entry["badge"] == questions.how_many() == len(OPEN_QUESTIONS)
 
 
 def test_every_own_page_wears_the_theme() -> None:
