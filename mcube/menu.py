@@ -61,6 +61,7 @@ _MENU: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = (
             ("Sessions", "vpn_key", "brokers.sessionstate"),
             ("Credentials", "key", "credentials.credentialstore"),
             ("Uses of credentials", "policy", "credentials.credentialaccess"),
+            ("Imported references", "bookmark", "credentials.importedreference"),
         ),
     ),
     (

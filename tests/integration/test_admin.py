@@ -460,6 +460,13 @@ def test_the_menu_counts_what_the_page_of_open_questions_lists(admin_user: User)
     assert entry["badge"] == questions.how_many() == len(OPEN_QUESTIONS)
 
 
+def test_every_page_of_brokers_and_credentials_is_in_the_menu(admin_user: User) -> None:
+    linked = set(menu_of(admin_user))
+    pages = [model._meta for model in admin.site._registry if model._meta.app_label in ("brokers", "credentials")]
+    lists = {reverse(f"admin:{page.app_label}_{page.model_name}_changelist") for page in pages}
+    assert lists - linked == set()
+
+
 def test_every_own_page_wears_the_theme() -> None:
     from unfold.admin import ModelAdmin
 
