@@ -10,6 +10,7 @@ from django.urls import reverse
 from brokers.admin import questions, switches
 from brokers.admin.display import INTENT_COLOURS, NOTHING, SESSION_COLOURS, SEVERITY_COLOURS, age, rupees, state_word
 from brokers.clock import configured_clock
+from brokers.discovery import specs
 from brokers.domain.enums import MarketPhase
 from brokers.domain.order_states import IntentState
 from brokers.domain.redaction import scrub
@@ -73,6 +74,7 @@ def describe(seen: Overview) -> dict[str, Any]:
         ],
         "unknown_days": seen.unknown_days,
         "accounts": [_account(view, seen) for view in seen.accounts],
+        "brokers": list(specs()),
         "orders": [
             {
                 "text": state_word(state),

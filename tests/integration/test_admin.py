@@ -19,6 +19,7 @@ from django.urls import reverse
 from brokers.admin import questions
 from brokers.admin.display import age, price, rupees
 from brokers.clock import configured_clock
+from brokers.discovery import specs
 from brokers.domain.order_states import OPEN_QUESTIONS
 from brokers.models import (
     BrokerAccount,
@@ -30,6 +31,8 @@ from brokers.models import (
     SessionState,
 )
 from brokers.risk import switches
+from credentials import accounts
+from credentials.management.commands import setup_credentials
 from mcube import menu
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
@@ -339,6 +342,17 @@ def test_the_first_page_warns_of_orders_in_doubt_and_of_a_dead_queue(admin_clien
     assert "1 order may be at the broker" in page
     assert "1 attempt armed past its deadline" in page
     assert "The queue server does not answer" in page
+
+
+def test_the_first_page_says_how_the_first_account_is_made(admin_client: Client) -> None:
+    page = text(admin_client, reverse("admin:index"))
+    commands = re.findall(r"python manage.py setup_credentials ([^<]+)</code>", page)
+    parser = setup_credentials.Command().create_parser("manage.py", "setup_credentials")
+    named = [parser.parse_args([option]).setup for option in commands]
+    assert named == list(specs())
+    accounts.keep(named[0], "default", {"api_key": "k"})  # what the command does with what is typed
+    assert BrokerAccount.objects.get().broker == named[0]
+    assert "No account yet" not in text(admin_client, reverse("admin:index"))
 
 
 def test_a_quiet_day_shows_no_warning(admin_client: Client) -> None:
