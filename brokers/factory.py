@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import shlex
 import threading
 import weakref
 from functools import cache
@@ -21,6 +20,7 @@ from brokers.domain.enums import Mode
 from brokers.domain.errors import AccountNotFound, CredentialsNotFound, SDKMissing
 from brokers.interfaces import AdapterSpec, Clock
 from brokers.wire import Wire
+from credentials.commands import setup_command
 
 if TYPE_CHECKING:
     from brokers.gateway import BrokerGateway
@@ -89,8 +89,7 @@ def find_account(broker: str, name: str) -> BrokerAccount:
     account = accounts.filter(name=name).first()
     if account is not None:
         return account
-    option = "" if name == "default" else f" --name {shlex.quote(name)}"
-    command = f"Credentials not found: run `python manage.py setup_credentials --setup-{broker}{option}`."
+    command = f"Credentials not found: run `{setup_command(broker, name)}`."
     known = ", ".join(accounts.values_list("name", flat=True))
     if not known:
         raise CredentialsNotFound(f"{command} Broker {broker} has no account yet.")

@@ -7,6 +7,7 @@ from datetime import datetime
 from brokers.alerts import ITSELF, close_alert, raise_alert
 from brokers.clock import trading_day
 from brokers.models import Alert, BrokerAccount, SessionState, Severity
+from credentials.commands import login_command
 
 KIND = "no_session"
 SECOND_LOGIN = "second_login"
@@ -28,7 +29,7 @@ def tell(account: BrokerAccount, problem: str, *, at: datetime) -> None:
         happened=f"Account {account} has no session: {problem}",
         meaning="No order of it goes out and nothing of it can be read, until it has one.",
         to_do=(
-            f"Log in: `python manage.py session_token {account.broker}` names the page and takes the token."
+            f"Log in: `{login_command(account.broker, account.name)}` names the page and takes the token."
             if waits_for_person
             else "Nothing yet, it is tried again; if it stays, look at the account's session in the admin."
         ),

@@ -30,6 +30,7 @@ from brokers.login_pauses import REFUSED_PAUSE, UNREACHABLE_PAUSE, is_paused, pa
 from brokers.models import BrokerAccount, OrderIntent, SessionState
 from brokers.simulated_person import play_person
 from credentials import access, store, validation
+from credentials.commands import login_command
 
 log = logging.getLogger("brokers.sessions")
 
@@ -265,7 +266,7 @@ class _Login:
             self._see_who_it_is(grant)
         except PersonNeeded as error:
             # The address carries the account's key, so it goes to the person only, never into a row or a log.
-            hidden = f"the page that `python manage.py session_token {self.account.broker}` names"
+            hidden = f"the page that `{login_command(self.account.broker, self.account.name)}` names"
             shown = PersonNeeded(
                 error.message.replace(error.login_url, hidden), login_url=error.login_url, reason=error.reason
             )

@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from brokers.domain.errors import CredentialsNotFound
 from credentials import access, keyring
+from credentials.commands import setup_command
 from credentials.fields import Sealed, secret_fields
 from credentials.keyring import DecryptError
 from credentials.models import CredentialStore
@@ -72,8 +73,7 @@ def credential(service: str, name: str) -> CredentialStore:
     :raises CredentialsNotFound: there is none, or a required column is not set.
     """
     row = find(service, name)
-    option = "" if name == "default" else f" --name {name}"
-    command = f"Credentials not found: run `python manage.py setup_credentials --setup-{service}{option}`."
+    command = f"Credentials not found: run `{setup_command(service, name)}`."
     if row is None:
         raise CredentialsNotFound(f"{command} There are none for {service}/{name}.")
     if absent := missing(row):

@@ -179,7 +179,10 @@ def test_a_failed_trial_says_why_and_what_next(monkeypatch: pytest.MonkeyPatch) 
         "PersonNeeded",
         "Breeze needs a person.",
     )
-    assert "manage.py session_token breeze" in run("--test-breeze")[0]
+    assert run("--test-breeze")[0].endswith("python manage.py session_token breeze\n")
+    assert run("--test-breeze", "--name", "the second")[0].endswith(
+        "python manage.py session_token breeze --name 'the second'\n"
+    )
 
 
 @pytest.mark.parametrize("pasted", ["87654321\n", "https://127.0.0.1/callback?apisession=87654321\n"])

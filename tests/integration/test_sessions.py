@@ -472,6 +472,19 @@ def test_a_login_that_needs_a_person_waits_for_the_token_and_is_not_tried_again(
     assert broker.seen == ["", "12345678"]
 
 
+def test_the_command_that_logs_in_is_the_one_of_this_account(broker: Broker) -> None:
+    CredentialStore.objects.create(service="breeze", name="the second", **ATTENDED)
+    account = BrokerAccount.objects.create(broker="breeze", name="the second")
+    broker.error = PersonNeeded(f"Open {PAGE} , log in.", login_url=PAGE)
+    with pytest.raises(PersonNeeded) as caught:
+        ensure(account, broker)
+    command = "`python manage.py session_token breeze --name 'the second'`"
+    alert = Alert.objects.get(kind="no_session")
+    assert command in state().message
+    assert command in alert.to_do
+    assert PAGE not in state().message + alert.happened + alert.to_do + caught.value.message
+
+
 def test_a_token_pasted_straight_into_the_store_is_noticed(attended: BrokerAccount, broker: Broker) -> None:
     broker.error = PersonNeeded(f"Open {PAGE} , log in.", login_url=PAGE)
     with pytest.raises(PersonNeeded):

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from credentials.access import acting_as
+from credentials.commands import setup_command
 from credentials.importing.sources import OldData, SourceError, read
 from credentials.importing.writing import ImportRefused, Outcome, bring_over
 
@@ -52,10 +53,8 @@ def _report(data: OldData, outcomes: list[Outcome], *, dry_run: bool) -> str:
         lines += [f"  {note}" for note in outcome.notes]
         if outcome.missing:
             service, _, name = outcome.credential.partition("/")
-            option = "" if name == "default" else f" --name {name}"
             lines.append(
-                f"  still missing: {', '.join(outcome.missing)}; enter them with "
-                f"`python manage.py setup_credentials --setup-{service}{option}`"
+                f"  still missing: {', '.join(outcome.missing)}; enter them with `{setup_command(service, name)}`"
             )
     lines.append(
         f"{len(data.accounts)} accounts and {len(data.positions)} open positions kept for reference, in the admin."

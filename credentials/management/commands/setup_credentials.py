@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_variables
 from brokers.domain.errors import AccountNotFound, BrokerError, CredentialsNotFound, PersonNeeded, SDKMissing
 from credentials import accounts, reports
 from credentials.access import acting_as
+from credentials.commands import login_command, trial_command
 from credentials.fields import secret_fields
 from credentials.keyring import DecryptError
 from credentials.models import CredentialStore
@@ -91,7 +92,7 @@ class Command(BaseCommand):
             raise CommandError(f"Nothing was stored. {_sentences(error)}") from None
         text = f"Stored {', '.join(values)} of {service.name}/{name}, encrypted."
         if service.is_broker:
-            text += f"\nTry them: python manage.py setup_credentials --test-{service.name}{_option(name)}"
+            text += f"\nTry them: {trial_command(service.name, name)}"
         self._say(options, {"service": service.name, "name": name, "stored": list(values)}, text)
 
     @sensitive_variables()
@@ -170,7 +171,7 @@ class Command(BaseCommand):
         except (AccountNotFound, BrokerError, CredentialsNotFound, DecryptError, SDKMissing) as error:
             text = f"{service.verbose_name}, account {name}: {error}"
             if isinstance(error, PersonNeeded):
-                text += f"\nLog in with: python manage.py session_token {service.name}{_option(name)}"
+                text += f"\nLog in with: {login_command(service.name, name)}"
             self._say(options, {**answer, "error": type(error).__name__, "message": str(error)}, text)
             sys.exit(1)
         text = f"{service.verbose_name}, account {name}: logged in, Rs {margin.available:,.2f} available."
@@ -210,10 +211,6 @@ def _status_line(row: dict[str, Any]) -> str:
 
 def _variable(service: Service, column: str) -> str:
     return f"MCUBE_{service.name}_{column}".upper()
-
-
-def _option(name: str) -> str:
-    return "" if name == "default" else f" --name {name}"
 
 
 def _sentences(error: ValidationError) -> str:
