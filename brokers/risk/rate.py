@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from django.db import connection
 
 from brokers.clock import IST, trading_day
+from brokers.discovery import spec_of
 from brokers.domain.errors import OrderDenied, RateLimited
 from brokers.models import BrokerAccount, OrderRateGate
 
@@ -37,7 +38,7 @@ _WRITE = f"UPDATE {_TABLE} SET recent_ms = %s, day = %s, day_count = %s WHERE ac
 class OrderRates:
     """What the effective limits say of an account; None where they say nothing."""
 
-    #: The smaller of this and the account's own ``orders_per_second`` holds.
+    #: The smallest of this, the account's own ``orders_per_second`` and what its broker takes holds.
     per_second: int | None = None
     per_minute: int | None = None
     per_day: int | None = None
@@ -128,8 +129,9 @@ class _Gate:
             )
         now_ms = _epoch_ms(at)
         recent = [moment for moment in self.tokens if now_ms - MINUTE_MS < moment <= now_ms]
-        per_second = account.orders_per_second if rates.per_second is None else rates.per_second
-        per_second = min(per_second, account.orders_per_second)
+        per_second = min(account.orders_per_second, spec_of(account.broker).capabilities.order_requests_per_second)
+        if rates.per_second is not None:
+            per_second = min(per_second, rates.per_second)
         _hold(account, recent, now_ms, "second", SECOND_MS, per_second, urgent)
         if rates.per_minute is not None:
             _hold(account, recent, now_ms, "minute", MINUTE_MS, rates.per_minute, urgent)

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brokers.clock import IST, trading_day
+from brokers.discovery import spec_of
 from brokers.domain.errors import OrderDenied, RateLimited
 from brokers.models import BrokerAccount, OrderRateGate
 from brokers.risk import rate
@@ -210,6 +211,14 @@ def test_the_smaller_of_the_accounts_own_limit_and_the_risk_limit_holds(account:
     assert taken(account, MORNING, 20, urgent=True, rates=OrderRates(per_second=3)) == 3
     later = MORNING + timedelta(seconds=5)
     assert taken(account, later, 20, urgent=True, rates=OrderRates(per_second=100)) == 8
+
+
+def test_no_account_sends_faster_than_its_broker_takes_it(account: BrokerAccount) -> None:
+    account.orders_per_second = 500
+    most = spec_of(account.broker).capabilities.order_requests_per_second
+    assert taken(account, MORNING, 40, urgent=True) == most
+    later = MORNING + timedelta(seconds=5)
+    assert taken(account, later, 40, urgent=True, rates=OrderRates(per_second=300)) == most
 
 
 def test_the_days_limit_refuses_new_orders_and_names_itself(account: BrokerAccount) -> None:
