@@ -1,8 +1,18 @@
 """Broker accounts and the state of their sessions."""
 
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import ValidationError
 from django.db import models
 
-from brokers.discovery import broker_choices
+from brokers.discovery import broker_choices, specs
+from brokers.domain.enums import Product, parse
+
+if TYPE_CHECKING:
+    from brokers.interfaces import AdapterSpec
 
 
 class BrokerAccount(models.Model):
@@ -45,6 +55,37 @@ class BrokerAccount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.broker}/{self.name}"
+
+    def clean(self) -> None:
+        """:raises ValidationError: its orders would be more or other than its broker takes."""
+        super().clean()
+        # One that there is not is told of at its own field.
+        if spec := specs().get(self.broker):
+            problems = self._rate_problems(spec) | self._product_problems(spec)
+            if problems:
+                raise ValidationError(problems)
+
+    def _rate_problems(self, spec: AdapterSpec) -> dict[str, str]:
+        most = spec.capabilities.order_requests_per_second
+        if 1 <= self.orders_per_second <= most:
+            return {}
+        return {
+            "orders_per_second": f"{spec.verbose_name} takes at most {most} order requests a second; write 1 to {most}."
+        }
+
+    def _product_problems(self, spec: AdapterSpec) -> dict[str, str]:
+        """Orders that name no product have one of these, so that a slip of the pen would have each of them denied."""
+        problems = {}
+        for column in ("default_cash_product", "default_derivative_product"):
+            written = getattr(self, column)
+            with suppress(ValueError):
+                setattr(self, column, parse(Product, written).value)
+            if getattr(self, column) not in spec.capabilities.products:
+                problems[column] = (
+                    f"{spec.verbose_name} does not offer product {written!r} through its API; write one of "
+                    f"{', '.join(sorted(spec.capabilities.products))}."
+                )
+        return problems
 
 
 class SessionState(models.Model):
