@@ -31,6 +31,21 @@ class NotRecorded(Exception):
     """A whole order came through the queue and the ledger refused it. The log says why; this says which."""
 
 
+def key_of(content: dict[str, Any], message_id: str | None) -> str:
+    """What an order or a plan that came whole through the queue is known by: its client order id, else its message's id.
+
+    :raises NotRecorded: it has neither, so that a message that comes again could not be told from a second order.
+    """
+    if key := content.get("client_order_id") or message_id:
+        return str(key)
+    problem = NotRecorded(
+        "What came through the queue has no client order id, and its message no id. Nothing was recorded; publish it "
+        "with a client_order_id."
+    )
+    log.error("%s", problem)
+    raise problem
+
+
 class RecordedOrder(AsyncResult):  # type: ignore[type-arg]
     """What enqueueing an order returns: the ids under which the ledger knows it. Outcomes are rows, not results."""
 
@@ -83,7 +98,7 @@ class OrderTask(BaseTask):
     def perform(self, intent_id: int | None, content: dict[str, Any]) -> None:
         """Deliver a recorded intent; record a whole order first, under its message's id if it brought none."""
         if intent_id is None:
-            intent_id = self._record_on_arrival(self._keyed(content, self.request.id))
+            intent_id = self._record_on_arrival(self._keyed(content, key_of(content, self.request.id)))
         began = configured_clock().now()
         with no_waiting():
             intent, obstacle = try_to_deliver(intent_id)
@@ -94,7 +109,7 @@ class OrderTask(BaseTask):
         if intent.plan_id is not None:
             _move_plan_on(intent.plan_id)
 
-    def _keyed(self, content: dict[str, Any], made_up: str | None) -> dict[str, Any]:
+    def _keyed(self, content: dict[str, Any], made_up: str) -> dict[str, Any]:
         """The order with a client order id, and for a new one whether the caller gave it."""
         key = content.get("client_order_id")
         own = {"has_own_key": bool(key)} if self.kind in PLACING_KINDS else {}

@@ -29,7 +29,7 @@ from brokers.models import BrokerAccount, OrderPlan
 from brokers.plans import closing, recording, running
 from mcube.celery import app
 from tasks.base import BaseTask, log
-from tasks.ledger import NotRecorded, ring
+from tasks.ledger import NotRecorded, key_of, ring
 from tasks.routing import Priority
 from tasks.ticks import Tick
 
@@ -127,9 +127,9 @@ class CloseTask(PlanTask):
 
     def perform(self, plan_id: int | None, content: dict[str, Any]) -> None:
         """Read the positions if that is due, and move the closing on."""
-        plan_id = self.recorded(
-            plan_id, content | {"client_order_id": content.get("client_order_id") or self.request.id}
-        )
+        if plan_id is None:
+            content = content | {"client_order_id": key_of(content, self.request.id)}
+        plan_id = self.recorded(plan_id, content)
         try:
             with no_waiting():
                 closing.look(plan_id)
@@ -221,7 +221,8 @@ def _basket(
         broker=broker,
         account=account,
         legs=legs,
-        client_order_id=client_order_id,
+        # JSON's null is no name; as text it would be one, and the same for every basket.
+        client_order_id=client_order_id or "",
         strategy=strategy,
         lots_per_order=lots_per_order,
         pace_seconds=pace_seconds,

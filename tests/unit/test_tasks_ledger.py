@@ -177,6 +177,42 @@ def test_a_whole_order_that_is_refused_on_arrival_shows_its_id_only(content: dic
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize("key", [{}, {"client_order_id": None}, {"client_order_id": ""}])
+@pytest.mark.parametrize(
+    ("task", "content"),
+    [
+        (orders.place_order, {"symbol": "NIFTY26DECFUT", "action": "B", "quantity": 65}),
+        (orders.cancel_order, {"order_id": "1"}),
+        (orders.modify_order, {"order_id": "1", "quantity": 130}),
+    ],
+    ids=lambda value: value.name.rpartition(".")[2] if hasattr(value, "name") else "",
+)
+def test_a_whole_order_that_nothing_tells_from_the_next_is_not_recorded(
+    account: BrokerAccount, caplog: pytest.LogCaptureFixture, task: Any, content: dict[str, Any], key: dict[str, Any]
+) -> None:
+    _target(account)
+    for _ in range(2):
+        with pytest.raises(NotRecorded, match="publish it with a client_order_id"):
+            task(broker=BROKER, account=account.name, **content, **key)
+
+    assert not OrderIntent.objects.exists()
+    assert "has no client order id, and its message no id" in caplog.text
+    assert "NIFTY26DECFUT" not in caplog.text
+
+
+def test_a_whole_order_without_a_client_order_id_is_known_by_its_message(account: BrokerAccount) -> None:
+    _target(account)
+    task = orders.cancel_order
+    for message in ("message-1", "message-1", "message-2"):
+        task.push_request(id=message)
+        try:
+            task.run(broker=BROKER, account=account.name, order_id="1")
+        finally:
+            task.pop_request()
+    # The second message finds the first one's cancel still open.
+    assert OrderIntent.objects.get().client_order_id == "message-1"
+
+
 def test_a_message_that_comes_again_changes_nothing(account: BrokerAccount) -> None:
     done = _intent(account, state=IntentState.WORKING, version=3)
 

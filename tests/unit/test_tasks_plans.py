@@ -191,6 +191,18 @@ def test_a_whole_basket_through_the_queue_is_one_however_often_it_comes(desk: Pl
     assert OrderIntent.objects.count() == 1
 
 
+@pytest.mark.parametrize("key", [{}, {"client_order_id": None}, {"client_order_id": ""}])
+def test_a_whole_plan_that_nothing_tells_from_the_next_is_not_recorded(desk: PlanDesk, key: dict[str, Any]) -> None:
+    desk.hold(CALL, 65, Product.NRML)
+    with pytest.raises(NotRecorded, match="publish it with a client_order_id"):
+        orders.close_position(broker=BROKER, symbol=CALL, **key)
+    with pytest.raises(NotRecorded, match="publish it with a client_order_id"):
+        orders.close_all_positions(broker=BROKER, **key)
+    with pytest.raises(NotRecorded):
+        orders.place_basket(broker=BROKER, legs=[leg(CALL, "S", 1)], **key)
+    assert not OrderPlan.objects.exists()
+
+
 def test_a_whole_closing_through_the_queue_is_known_by_its_message(desk: PlanDesk) -> None:
     desk.hold(CALL, 65, Product.NRML)
     task = orders.close_position
