@@ -30,6 +30,8 @@ class Entry:
     expires: int
     priority: Priority = Priority.READ
     description: str
+    #: Without it orders are not sent, not followed or not found again, or nobody is told.
+    trading_needs_it: bool = False
 
 
 TABLE = (
@@ -40,6 +42,7 @@ TABLE = (
         expires=3,
         priority=Priority.URGENT,
         description="Rings again for recorded orders that nobody took, and lets lapse what is too old.",
+        trading_needs_it=True,
     ),
     Entry(
         name="open questions",
@@ -48,6 +51,7 @@ TABLE = (
         expires=3,
         priority=Priority.ORDER,
         description="Has orders whose outcome is not known looked up at their broker.",
+        trading_needs_it=True,
     ),
     Entry(
         name="start-up checks",
@@ -64,6 +68,7 @@ TABLE = (
         expires=2,
         priority=Priority.URGENT,
         description="Moves baskets and closings on: sends the slices whose time has come.",
+        trading_needs_it=True,
     ),
     Entry(
         name="order books",
@@ -73,6 +78,7 @@ TABLE = (
         priority=Priority.ORDER,
         description="Reads the book of accounts with something open at each tick, at every fourth where a day's calls are "
         "counted; of others by their cadence.",
+        trading_needs_it=True,
     ),
     Entry(
         name="GTT books",
@@ -87,6 +93,7 @@ TABLE = (
         every=5,
         expires=4,
         description="Sends open alerts to the channels that take them; after everything else in the queue.",
+        trading_needs_it=True,
     ),
     Entry(
         name="snapshots",

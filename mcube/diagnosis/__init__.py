@@ -112,6 +112,7 @@ def all_checks() -> tuple[list[tuple[str, Check]], list[tuple[str, Check]]]:
         ("workers", workers.answering),
     ], [
         ("beat", workers.beat_alive),
+        ("schedule", workers.scheduled),
         ("encryption keys", trading.encryption),
         ("accounts", trading.accounts),
         ("credentials", trading.credentials),

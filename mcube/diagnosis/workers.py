@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from kombu.exceptions import OperationalError
 
-from mcube import beat, overview, processes
+from mcube import beat, overview, processes, schedule
 from mcube.celery import app
 from mcube.diagnosis import Finding, fail, ok, warn
 
@@ -75,13 +75,6 @@ def beat_alive() -> Iterator[Finding]:
             "beat", "none ticks: nothing is polled", "Run `make up`, or `.venv/bin/python -m celery -A mcube beat`."
         )
         return
-    if not PeriodicTask.objects.filter(enabled=True).exists():
-        yield warn(
-            "beat",
-            "ticks, and has nothing to do",
-            "Run `python manage.py seed_schedule`, or enable tasks in the admin.",
-        )
-        return
     last = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
     if last is not None and timezone.now() - last > BEAT_SILENCE:
         yield warn(
@@ -89,3 +82,20 @@ def beat_alive() -> Iterator[Finding]:
         )
         return
     yield ok("beat", "one ticks")
+
+
+def scheduled() -> Iterator[Finding]:
+    """Whether beat has everything to do that the table of schedules names; what people added is theirs."""
+    enabled = dict(PeriodicTask.objects.values_list("name", "enabled"))
+    missing = [entry for entry in schedule.TABLE if entry.name not in enabled]
+    off = [entry for entry in schedule.TABLE if enabled.get(entry.name) is False]
+    if not missing and not off:
+        yield ok("schedule", f"all {len(schedule.TABLE)} are on")
+    for tell, needed, words in ((fail, True, "; trading depends on it"), (warn, False, "")):
+        # Seeding leaves a row as people made it, and so leaves it off.
+        for state, found, remedy in (
+            ("off", off, "Enable them in the admin, under Schedule, Periodic tasks."),
+            ("missing", missing, "Run `python manage.py seed_schedule`, which adds them."),
+        ):
+            if names := ", ".join(entry.name for entry in found if entry.trading_needs_it is needed):
+                yield tell("schedule", f"{state}: {names}{words}", remedy)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
+from django_celery_beat.models import PeriodicTask
 
 from brokers.alerts import acknowledge, raise_alert
 from brokers.clock import configured_clock, trading_day
@@ -33,7 +34,7 @@ from brokers.models import (
 )
 from brokers.risk import switches
 from credentials.models import CredentialStore
-from mcube import diagnosis, overview
+from mcube import diagnosis, overview, schedule
 from mcube.diagnosis import Level, machine, safety, stores, trading, workers
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
@@ -371,6 +372,46 @@ def test_redis_that_forgets_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_queue_without_a_worker_and_a_missing_beat_are_failures() -> None:
     assert set(levels(workers.answering)) == {Level.FAIL}
     assert levels(workers.beat_alive) == [Level.FAIL]
+
+
+@pytest.mark.parametrize("entry", schedule.TABLE, ids=lambda entry: entry.name)
+def test_a_schedule_that_is_off_or_gone_is_named_with_what_helps(entry: schedule.Entry) -> None:
+    trading_stops = entry.name in {"sweep", "open questions", "plans", "order books", "alerts"}
+    grave = Level.FAIL if trading_stops else Level.WARN
+    schedule.seed()
+    assert levels(workers.scheduled) == [Level.OK]
+
+    PeriodicTask.objects.filter(name=entry.name).update(enabled=False)
+    assert levels(workers.scheduled) == [grave]
+    assert f"off: {entry.name}" in said(workers.scheduled)
+    assert ("trading depends on" in said(workers.scheduled)) == trading_stops
+    assert said(workers.scheduled).endswith("Enable them in the admin, under Schedule, Periodic tasks.")
+    call_command("seed_schedule", verbosity=0)
+    assert levels(workers.scheduled) == [grave], "seeding leaves off what people turned off"
+
+    PeriodicTask.objects.filter(name=entry.name).delete()
+    assert levels(workers.scheduled) == [grave]
+    assert said(workers.scheduled).endswith("Run `python manage.py seed_schedule`, which adds them.")
+    call_command("seed_schedule", verbosity=0)
+    assert levels(workers.scheduled) == [Level.OK]
+
+
+def test_schedules_that_are_off_are_told_apart_by_what_they_stop() -> None:
+    schedule.seed()
+    PeriodicTask.objects.filter(name__in=["sweep", "plans", "snapshots"]).update(enabled=False)
+    PeriodicTask.objects.filter(name__in=["alerts", "old accesses"]).delete()
+    found = list(workers.scheduled())
+    assert [(finding.level, finding.detail) for finding in found] == [
+        (Level.FAIL, "off: sweep, plans; trading depends on it"),
+        (Level.FAIL, "missing: alerts; trading depends on it"),
+        (Level.WARN, "off: snapshots"),
+        (Level.WARN, "missing: old accesses"),
+    ]
+
+
+def test_an_installation_without_any_schedule_does_not_work() -> None:
+    assert Level.FAIL in levels(workers.scheduled)
+    assert workers.scheduled in [check for _, check in diagnosis.all_checks()[1]]
 
 
 def test_a_waiting_message_is_counted_whatever_its_priority(settings: Any) -> None:
