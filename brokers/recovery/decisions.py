@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from brokers import slots
-from brokers.clock import configured_clock
+from brokers.clock import IST, configured_clock
 from brokers.discovery import spec_of
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentKind, IntentState
@@ -151,7 +151,8 @@ def resend(intent: OrderIntent, *, by: str, reason: str, confirmed_twice: bool =
     attempt = _open_attempt(intent, IntentState.NEEDS_HUMAN, IntentState.ABSENT)
     if now > intent.not_after:
         raise OrderDenied(
-            f"{intent} was not to be sent after {intent.not_after.isoformat()}; record a new order instead."
+            f"{intent} was not to be sent after {intent.not_after.astimezone(IST):%d %b %Y %H:%M:%S} IST; record a new "
+            "order instead."
         )
     if attempt.outcome not in _LOST:
         raise OrderDenied(f"{intent} is at the broker; it cannot be sent again.")

@@ -14,6 +14,7 @@ from enum import StrEnum
 from django.db import transaction
 
 from brokers.alerts import raise_alert
+from brokers.clock import IST
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentState
 from brokers.ledger import queries, sender
@@ -75,7 +76,8 @@ def declare_dead(attempt: OrderAttempt, *, by: str, reason: str, at: datetime) -
     if attempt.outcome != AttemptOutcome.ARMED:
         raise OrderDenied(f"{attempt} is {attempt.outcome}; its sender is of no more account.")
     if at <= attempt.quiet_at:
-        raise OrderDenied(f"{attempt} may still be answered; say this not before {attempt.quiet_at.isoformat()}.")
+        quiet_at = f"{attempt.quiet_at.astimezone(IST):%H:%M:%S} IST"
+        raise OrderDenied(f"{attempt} may still be answered; say this not before {quiet_at}.")
     with transaction.atomic():
         HumanDecision.objects.create(
             intent=attempt.intent, attempt=attempt, kind=HumanDecision.Kind.DEAD, decided_by=by, reason=reason, at=at

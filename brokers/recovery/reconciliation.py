@@ -17,7 +17,7 @@ from zlib import crc32
 from django.db import transaction
 
 from brokers import limits, sessions
-from brokers.clock import configured_clock, trading_day
+from brokers.clock import IST, configured_clock, trading_day
 from brokers.discovery import spec_of
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import BrokerError, CredentialsNotFound, RateLimited, SDKMissing
@@ -275,8 +275,8 @@ class _Round:
             wrong = ", ".join(matching.differences(attempt, found[0])) or "an earlier time"
             ask_person(attempt, f"order {found[0]} was placed at the same time and has {wrong}", self.now)
             return
-        count = len(proof["readings"])
-        cause = f"not in {count} complete readings of the book, the last at {self.now.isoformat(timespec='seconds')}"
+        count, read_at = len(proof["readings"]), f"{self.now.astimezone(IST):%H:%M:%S} IST"
+        cause = f"not in {count} complete readings of the book, the last at {read_at}"
         declare_absent(attempt, cause, self.now, proof)
 
     def _doubtful(self, attempt: OrderAttempt) -> list[BrokerOrder]:

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from django.db.models import Q, Sum
 
+from brokers.clock import IST
 from brokers.domain.enums import InstrumentKind, OrderType, Product, Side
 from brokers.domain.errors import BrokerUnavailable, InsufficientMargin, NotSent, OrderDenied
 from brokers.domain.gtt import GttCancel, GttChange, GttRequest
@@ -133,13 +134,14 @@ def check_margin(intent: OrderIntent, operation: Costly, limits: Limits, now: da
     needed = worth(operation, intent.quantity) if _is_bought_outright(intent, operation.instrument) else Decimal("0.01")
     if left < needed:
         raise InsufficientMargin(
-            f"The order needs {needed:.2f} rupees and {left:.2f} of the margin of {intent.account} is left, as of "
-            f"{reading.taken_at:%H:%M:%S} UTC."
+            f"The order needs Rs {needed:,.2f}, and Rs {left:,.2f} of the margin of {intent.account} was left at "
+            f"{reading.taken_at.astimezone(IST):%H:%M:%S} IST. Add funds or order less."
         )
     if left - doubtful < needed:
         raise NotSent(
-            f"{intent} waits for the next reading: it needs {needed:.2f} rupees, {left:.2f} of the margin of "
-            f"{intent.account} is left, and orders of {doubtful:.2f} that went out while it was read may not be in it."
+            f"{intent} waits for the next reading: it needs Rs {needed:,.2f}, and Rs {left:,.2f} of the margin of "
+            f"{intent.account} is left, and orders of Rs {doubtful:,.2f} that went out while it was read may not be in "
+            "it."
         )
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import httpx
 
-from brokers.clock import configured_clock, trading_day
+from brokers.clock import IST, configured_clock, trading_day
 from brokers.domain.enums import Side
 from brokers.domain.errors import BrokerError
 from brokers.domain.instruments import Instrument
@@ -110,7 +110,7 @@ class Session:
         margins = MarginSnapshot.objects.filter(slot_at=slot).select_related("account")
         positions = PositionSnapshot.objects.filter(slot_at=slot).select_related("account")
         self.until(
-            f"a worker looked at the slot of {slot:%H:%M:%S} UTC",
+            f"a worker looked at the slot of {slot.astimezone(IST):%H:%M:%S} IST",
             lambda: margins.count() == positions.count() == len(self.accounts),
             note=False,
         )

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 from kombu.exceptions import OperationalError
 
+from brokers.clock import IST
 from mcube import beat, overview, processes, schedule
 from mcube.celery import app
 from mcube.diagnosis import Finding, fail, ok, warn
@@ -77,9 +78,8 @@ def beat_alive() -> Iterator[Finding]:
         return
     last = PeriodicTask.objects.aggregate(last=Max("last_run_at"))["last"]
     if last is not None and timezone.now() - last > BEAT_SILENCE:
-        yield warn(
-            "beat", f"ticks, and last ran something at {last:%H:%M:%S} UTC", "Look at the schedule in the admin."
-        )
+        ran_at = f"{last.astimezone(IST):%d %b at %H:%M:%S} IST"
+        yield warn("beat", f"ticks, and last ran something on {ran_at}", "Look at the schedule in the admin.")
         return
     yield ok("beat", "one ticks")
 

@@ -149,7 +149,7 @@ def late(intent: OrderIntent) -> None:
     [
         (lambda desk, intent: None, lambda intent: decisions.adopt(intent, "999", **WORDS), "is in no book of 23 Nov 2026"),
         (lambda desk, intent: None, lambda intent: decisions.adopt(intent, "000001", **WORDS), "belongs to PLACE other"),
-        (lambda desk, intent: late(intent), lambda intent: decisions.resend(intent, **WORDS), "record a new order"),
+        (lambda desk, intent: late(intent), lambda intent: decisions.resend(intent, **WORDS), r"after 23 Nov 2026 \d\d:\d\d:\d\d IST; record a new"),
         (
             lambda desk, intent: None,
             lambda intent: decisions.not_placed(intent, by="asha", reason=" "),

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
+from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
 from brokers.alerts import acknowledge, raise_alert
@@ -34,7 +35,7 @@ from brokers.models import (
 )
 from brokers.risk import switches
 from credentials.models import CredentialStore
-from mcube import diagnosis, overview, schedule
+from mcube import beat, diagnosis, overview, schedule
 from mcube.diagnosis import Level, machine, safety, stores, trading, workers
 from tests.integration import admin_rows
 from tests.integration.admin_rows import NOON
@@ -372,6 +373,16 @@ def test_redis_that_forgets_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_queue_without_a_worker_and_a_missing_beat_are_failures() -> None:
     assert set(levels(workers.answering)) == {Level.FAIL}
     assert levels(workers.beat_alive) == [Level.FAIL]
+
+
+def test_a_beat_that_ran_nothing_for_long_says_since_when_in_indias_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beat, "holder", lambda url: "beat@here")
+    schedule.seed()
+    assert levels(workers.beat_alive) == [Level.OK]
+    PeriodicTask.objects.update(last_run_at=datetime(2026, 11, 23, 5, 30, 7, tzinfo=UTC))
+    monkeypatch.setattr(timezone, "now", lambda: datetime(2026, 11, 23, 5, 50, tzinfo=UTC))
+    assert levels(workers.beat_alive) == [Level.WARN]
+    assert "last ran something on 23 Nov at 11:00:07 IST" in said(workers.beat_alive)
 
 
 @pytest.mark.parametrize("entry", schedule.TABLE, ids=lambda entry: entry.name)

@@ -14,7 +14,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.db import DatabaseError, transaction
 
 from brokers import outcome
-from brokers.clock import SimulatedClock, configured_clock
+from brokers.clock import IST, SimulatedClock, configured_clock
 from brokers.discovery import specs
 from brokers.domain.enums import OrderStatus, Side
 from brokers.domain.errors import (
@@ -297,6 +297,24 @@ def test_i3_a_sender_that_froze_after_it_armed_sends_nothing(
     intent = desk.send()
     assert (intent.state, intent.attempts.get().outcome) == (IntentState.READY, AttemptOutcome.NOT_SENT)
     assert "send deadline" in intent.waiting_reason
+    assert not desk.adapter.book
+
+
+def test_an_order_whose_time_runs_out_while_it_is_armed_says_until_when_it_had(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = delivery._arm
+
+    def slow(*arguments: Any) -> Any:
+        attempt = real(*arguments)
+        desk.pass_time(31)
+        return attempt
+
+    monkeypatch.setattr(SimulatedClock, "monotonic", lambda clock: 0.0)
+    monkeypatch.setattr(delivery, "_arm", slow)
+    intent = desk.send()
+    assert (intent.state, intent.attempts.get().outcome) == (IntentState.READY, AttemptOutcome.NOT_SENT)
+    assert f"its time had run out by {intent.not_after.astimezone(IST):%H:%M:%S} IST." in intent.waiting_reason
     assert not desk.adapter.book
 
 

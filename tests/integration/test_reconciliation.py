@@ -331,7 +331,8 @@ def test_what_the_broker_never_got_is_proved_absent(desk: Desk) -> None:
     assert end_of(intent)[0] == IntentState.UNKNOWN
     look(desk, 20.5)
     assert end_of(intent) == (IntentState.NOT_PLACED, AttemptOutcome.VOID)
-    assert "3 complete readings" in intent.closed_reason
+    read_at = f"{configured_clock().now().astimezone(IST):%H:%M:%S} IST"
+    assert f"3 complete readings of the book, the last at {read_at}" in intent.closed_reason
     event = intent.events.get(to_state=IntentState.ABSENT)
     assert BookRead.objects.get(pk=event.evidence["fresh_reading"]).session_version == 2
     assert desk.adapter.reads.count("login") == 1

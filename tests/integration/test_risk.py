@@ -23,7 +23,7 @@ from django.test.utils import CaptureQueriesContext
 from brokers import limits as call_limits
 from brokers import snapshots
 from brokers.audit import audit
-from brokers.clock import configured_clock, trading_day
+from brokers.clock import IST, configured_clock, trading_day
 from brokers.discovery import specs
 from brokers.domain.account import MarginData, Position
 from brokers.domain.enums import Mode, OrderStatus, Product, Side
@@ -572,7 +572,11 @@ def test_what_is_bought_must_be_covered_by_a_fresh_margin(desk: Desk) -> None:
     desk.pass_time(1.1)
     assert deliver(waiting.pk).state == IntentState.WORKING
     denied = desk.send("k2", limit_price="99")
-    assert "needs 6435.00 rupees and 3467.50 of the margin" in denied.closed_reason
+    read_at = f"{configured_clock().now().astimezone(IST) - timedelta(seconds=61.1):%H:%M:%S} IST"
+    assert denied.closed_reason == (
+        f"The order needs Rs 6,435.00, and Rs 3,467.50 of the margin of {desk.account} was left at {read_at}. "
+        "Add funds or order less."
+    )
 
 
 @pytest.mark.parametrize("acknowledged", [True, False])
@@ -595,16 +599,16 @@ def test_an_order_that_went_out_while_the_margin_was_read_may_not_be_in_it(
     snapshots.take_margin(desk.account, asked_at)
     waiting = desk.send("k2", limit_price="99")
     assert waiting.state == IntentState.READY
-    assert "3467.50" not in waiting.waiting_reason
-    assert "10000.00 of the margin" in waiting.waiting_reason
-    assert "orders of 6532.50 that went out while it was read may not be in it" in waiting.waiting_reason
+    assert "3,467.50" not in waiting.waiting_reason
+    assert "Rs 10,000.00 of the margin" in waiting.waiting_reason
+    assert "orders of Rs 6,532.50 that went out while it was read may not be in it" in waiting.waiting_reason
     # What fits beside both is not held up.
     beside = desk.send("k3", symbol=SHARE, quantity=30, limit_price="100", product="CNC")
     assert beside.state == IntentState.WORKING
 
     margin(desk, "3000", seconds_ago=0)
     desk.pass_time(1.1)
-    assert "needs 6435.00 rupees and 3000.00 of the margin" in deliver(waiting.pk).closed_reason
+    assert "needs Rs 6,435.00, and Rs 3,000.00 of the margin" in deliver(waiting.pk).closed_reason
 
 
 def test_an_order_that_was_acknowledged_before_the_margin_was_asked_for_is_in_it(desk: Desk) -> None:
