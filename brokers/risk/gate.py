@@ -191,7 +191,10 @@ def _rates(intent: OrderIntent, applying: limits.Limits) -> rate.OrderRates:
 
 def _check_mode(intent: OrderIntent) -> None:
     if intent.mode != settings.MODE.value:
-        raise OrderDenied(f"The order was recorded in {intent.mode} mode, and this installation runs {settings.MODE}.")
+        raise OrderDenied(
+            f"The order was recorded in {intent.mode} mode, and this installation runs {settings.MODE}. Nothing was "
+            "sent; if it is still wanted, place it anew with a new client order id."
+        )
     if settings.MODE is Mode.PAPER:
         raise OrderDenied(
             "Orders in paper mode are refused by this version, since its simulated fills are not built yet. "

@@ -522,8 +522,19 @@ def test_somebody_else_s_order_is_seen_and_never_touched(desk: Desk) -> None:
     desk.adapter.book["999999"] = scripted_broker.foreign_row("999999")
     desk.sync()
     assert BrokerOrder.objects.get().origin == BrokerOrder.Origin.EXTERNAL
-    with pytest.raises(OrderDenied, match="never touches other orders"):
+    told = "Order 999999 was not placed by mcube; cancel or change it in the broker's own app"
+    with pytest.raises(OrderDenied, match=told):
         desk.gateway.cancel_order("999999")
+    with pytest.raises(OrderDenied, match=told):
+        desk.gateway.modify_order("999999", quantity=130)
+
+
+def test_an_order_that_has_ended_is_neither_cancelled_nor_changed(desk: Desk) -> None:
+    desk.send()
+    desk.set_book("000001", status=OrderStatus.FILLED, filled_quantity=65)
+    desk.sync()
+    with pytest.raises(OrderDenied, match=r"has ended: it is filled\. Nothing is to be cancelled or changed"):
+        desk.gateway.cancel_order("000001")
 
 
 def test_an_order_seen_before_its_acknowledgement_is_ours_in_the_end(desk: Desk) -> None:

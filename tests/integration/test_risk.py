@@ -703,7 +703,9 @@ def test_paper_orders_are_refused_in_a_sentence(desk: Desk, settings: Any) -> No
 def test_an_order_of_another_mode_is_refused(desk: Desk) -> None:
     intent = desk.record()
     OrderIntent.objects.update(mode=Mode.LIVE.value)
-    assert "recorded in live mode" in deliver(intent.pk).closed_reason
+    reason = deliver(intent.pk).closed_reason
+    assert "recorded in live mode" in reason
+    assert reason.endswith("Nothing was sent; if it is still wanted, place it anew with a new client order id.")
 
 
 # Many at once
