@@ -49,12 +49,12 @@ def check_size(intent: OrderIntent, operation: Costly, limits: Limits) -> None:
     lot = operation.instrument.lot_size if operation.instrument.exchange.is_derivative else None
     rupees = worth(operation, intent.quantity)
     figures: list[tuple[str, Decimal | int, str]] = [
-        ("max_quantity", intent.quantity, f"the order is of {intent.quantity} units"),
+        ("max_quantity", intent.quantity, f"the order has {_counted(intent.quantity, 'unit')}"),
         ("max_notional_rupees", rupees, f"the order is worth {rupees:.2f}"),
     ]
     if lot:
         lots = -(-intent.quantity // lot)
-        figures.append(("max_lots", lots, f"the order is of {lots} lots"))
+        figures.append(("max_lots", lots, f"the order has {_counted(lots, 'lot')}"))
     breaches = [
         Breach(limit, words)
         for name, figure, words in figures
@@ -126,8 +126,8 @@ def check_margin(intent: OrderIntent, operation: Costly, limits: Limits, now: da
         raise NotSent(f"The margin of {intent.account} has not been read yet; the order waits for a reading.")
     if now - reading.taken_at > timedelta(seconds=float(limit.value)):
         raise NotSent(
-            f"The margin of {intent.account} was read {(now - reading.taken_at).total_seconds():.0f} s ago and "
-            f"{limit.name} of {limit.of} is {limit.value}; the order waits for a reading."
+            f"The margin of {intent.account} was read {(now - reading.taken_at).total_seconds():.0f} s ago, but the "
+            f"limit {limit.name} of {limit.of} is {limit.value}; the order waits for a reading."
         )
     certain, doubtful = _spent_since(intent, reading.taken_at, _asked_at(reading.slot_at, reading.taken_at))
     left = reading.available - certain
@@ -169,6 +169,10 @@ def worth(operation: Costly | CancelRequest | GttCancel, units: int) -> Decimal:
     if isinstance(operation, (CancelRequest, GttCancel)):
         return Decimal(0)
     return max(price for price, _ in _prices(operation)) * units
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _prices(operation: Costly) -> list[tuple[Decimal, Decimal | None]]:

@@ -82,7 +82,7 @@ def check_open(intent: OrderIntent, limits: Limits, rupees: Decimal) -> None:
     for scope, orders_limit, rupees_limit in _by_scope(limits, "max_open_orders", "max_open_rupees"):
         count, total = _open(intent, scope)
         if _enters(intent) and orders_limit and count + 1 > orders_limit.value:
-            breaches.append(Breach(orders_limit, f"{count} orders are open"))
+            breaches.append(Breach(orders_limit, f"this would be open order number {count + 1}"))
         if rupees_limit and total + rupees > rupees_limit.value:
             words = f"{total:.2f} are open and the order is worth {rupees:.2f}"
             breaches.append(Breach(rupees_limit, words))
@@ -211,10 +211,10 @@ def _check_rate(intent: OrderIntent, limit: Limit, window: timedelta | None, now
     count = attempts.count()
     if count < limit.value:
         return
-    breach = Breach(limit, f"{count} were sent")
+    breach = Breach(limit, f"this would be order number {count + 1}")
     if window is None:
         raise LimitReached([breach])
-    raise RateLimited(f"{breach}; this one waits.", retry_after=window / 4)
+    raise RateLimited(f"{breach}; it waits.", retry_after=window / 4)
 
 
 def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]:

@@ -134,8 +134,8 @@ def note_refusal(intent: OrderIntent, error: OrderDenied, now: datetime) -> None
             "limit_reached",
             f"{intent.account}:{breach.limit.name}:{breach.limit.scope}:{breach.limit.scope_key}",
             severity=Severity.WARNING,
-            happened=f"Order {intent.client_order_id} of {intent.symbol} was refused: {breach}.",
-            meaning="It was not sent. Others that do not keep the limit are refused too, and counted here.",
+            happened=f"Order {intent.client_order_id} of {intent.symbol} was refused. {breach}.",
+            meaning="It was not sent. Every further order above this limit is refused too; this alert counts them.",
             to_do="Look whether the strategy does what it should; if it does, change the limit in the admin.",
             at=now,
             account=intent.account,
@@ -167,7 +167,7 @@ def _take_token(intent: OrderIntent, applying: limits.Limits, now: datetime) -> 
         limit = applying.of_account("max_orders_per_day")
         if limit is None:
             raise
-        raise limits.LimitReached([limits.Breach(limit, "so many were sent")]) from error
+        raise limits.LimitReached([limits.Breach(limit, "at least that many were sent today")]) from error
 
 
 def _is_new(intent: OrderIntent) -> bool:

@@ -112,14 +112,14 @@ class Breach:
     words: str
 
     def __str__(self) -> str:
-        return f"{self.limit.name} of {self.limit.of} is {self.limit.value} and {self.words}"
+        return f"The limit {self.limit.name} of {self.limit.of} is {self.limit.value}, but {self.words}"
 
 
 class LimitReached(OrderDenied):
     """An order does not keep one or more limits; the message says which, their values and the order's."""
 
     def __init__(self, breaches: list[Breach]) -> None:
-        told = "; ".join(map(str, breaches))
+        told = ". ".join(map(str, breaches))
         super().__init__(f"{told}. Nothing was sent; change the order, or the limit in the admin.")
         self.breaches = tuple(breaches)
 

@@ -283,7 +283,7 @@ def test_what_a_gtt_entered_with_is_an_open_order_until_it_ends(desk: GttDesk, s
         desk.read()
     denied = deliver(desk.three_leg("t2", limit_price="99").pk)
     assert denied.state == IntentState.DENIED
-    assert "1 orders are open" in denied.closed_reason
+    assert "this would be open order number 2" in denied.closed_reason
     assert "max_open_rupees" not in denied.closed_reason
     limit(max_open_rupees=Decimal(15_000))
     assert "7767.50 are open" in deliver(desk.three_leg("t3", limit_price="99").pk).closed_reason

@@ -90,15 +90,18 @@ def modify(desk: Desk, **changes: Any) -> OrderIntent:
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"max_quantity": 64}, "max_quantity of everything is 64 and the order is of 65 units."),
-        ({"max_lots": 0}, "max_lots of everything is 0 and the order is of 1 lots."),
+        (
+            {"max_quantity": 64},
+            "The limit max_quantity of everything is 64, but the order has 65 units. Nothing was sent;",
+        ),
+        ({"max_lots": 0}, "The limit max_lots of everything is 0, but the order has 1 lot. Nothing was sent;"),
         (
             {"max_notional_rupees": Decimal(6000)},
-            "max_notional_rupees of everything is 6000.00 and the order is worth 6532.50.",
+            "The limit max_notional_rupees of everything is 6000.00, but the order is worth 6532.50. Nothing was sent;",
         ),
         (
             {"price_collar_percent": Decimal("0.4")},
-            "price_collar_percent of everything is 0.40 and the order's price of 100.5000 is 0.5 percent from the "
+            "The limit price_collar_percent of everything is 0.40, but the order's price of 100.5000 is 0.5 percent from the "
             "market's of 100.00.",
         ),
     ],
@@ -116,8 +119,19 @@ def test_a_refusal_says_which_limit_its_value_and_the_order_s(
 def test_all_limits_that_an_order_breaks_are_named_at_once(desk: Desk) -> None:
     limit(Scope.ACCOUNT, str(desk.account), max_quantity=64, max_notional_rupees=Decimal(6000))
     reason = desk.send().closed_reason
-    assert f"max_quantity of account {desk.account} is 64" in reason
-    assert f"; max_notional_rupees of account {desk.account} is 6000.00" in reason
+    assert reason == (
+        f"The limit max_quantity of account {desk.account} is 64, but the order has 65 units. The limit "
+        f"max_notional_rupees of account {desk.account} is 6000.00, but the order is worth 6532.50. Nothing was sent; "
+        "change the order, or the limit in the admin."
+    )
+
+
+def test_a_default_that_refuses_is_told_like_any_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DEFAULTS", {**limits.DEFAULTS, Mode.SIMULATED: {"max_lots": 1}})
+    assert desk.send(quantity=130).closed_reason == (
+        "The limit max_lots of the installation's defaults is 1, but the order has 2 lots. Nothing was sent; change the "
+        "order, or the limit in the admin."
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +158,12 @@ def test_a_limit_hit_is_one_alert_until_somebody_saw_it(desk: Desk) -> None:
     first, second = Alert.objects.filter(kind="limit_reached").order_by("pk")
     assert (first.count, second.count) == (4, 1)
     assert first.account == desk.account
-    assert "max_quantity of everything is 64" in first.happened
+    assert first.happened.endswith(
+        "was refused. The limit max_quantity of everything is 64, but the order has 65 units."
+    )
+    assert first.meaning == (
+        "It was not sent. Every further order above this limit is refused too; this alert counts them."
+    )
 
 
 def test_a_share_has_no_lots(desk: Desk) -> None:
@@ -285,11 +304,12 @@ def test_open_orders_and_rupees_are_counted_with_what_is_unknown(desk: Desk) -> 
     limit(max_open_orders=2, max_open_rupees=Decimal(20_000))
     desk.adapter.script = [scripted_broker.takes_and_drops]
     assert desk.send("k1").state == IntentState.UNKNOWN
-    assert "max_open_rupees of everything is 20000.00 and 6532.50 are open and the order is worth 26130.00" in (
+    assert "max_open_rupees of everything is 20000.00, but 6532.50 are open and the order is worth 26130.00" in (
         desk.send("k2", quantity=260).closed_reason
     )
     assert desk.send("k3", quantity=130).state == IntentState.WORKING
-    assert "max_open_orders of everything is 2 and 2 orders are open" in desk.send("k4", limit_price="99").closed_reason
+    reason = desk.send("k4", limit_price="99").closed_reason
+    assert "max_open_orders of everything is 2, but this would be open order number 3." in reason
     assert not list(audit(trading_day(configured_clock().now())))
 
 
@@ -333,7 +353,9 @@ def test_the_day_s_orders_are_limited_and_exits_still_go(desk: Desk) -> None:
     limit(Scope.ACCOUNT, str(desk.account), max_orders_per_day=1)
     desk.send("k1")
     denied = desk.send("k2", quantity=130)
-    assert f"max_orders_per_day of account {desk.account} is 1" in denied.closed_reason
+    assert denied.closed_reason.startswith(
+        f"The limit max_orders_per_day of account {desk.account} is 1, but at least that many were sent today. Nothing"
+    )
     assert Alert.objects.filter(kind="limit_reached").exists()
     desk.adapter.positions = [position(CALL, 65)]
     assert desk.send("k3", side="S", reduce_only=True).state == IntentState.WORKING
@@ -356,12 +378,16 @@ def test_a_strategy_s_rates_are_its_own(desk: Desk) -> None:
     desk.send("k1", strategy="s1")
     waiting = desk.send("k2", strategy="s1", quantity=130)
     assert waiting.state == IntentState.READY
-    assert "max_orders_per_minute of strategy s1 is 1 and 1 were sent" in waiting.waiting_reason
+    assert (
+        "The limit max_orders_per_minute of strategy s1 is 1, but this would be order number 2; it waits."
+        in waiting.waiting_reason
+    )
     assert desk.send("k3", strategy="s2", quantity=195).state == IntentState.WORKING
     desk.pass_time(61)
     assert desk.send("k4", strategy="s1", quantity=260).state == IntentState.WORKING
     desk.pass_time(61)
-    assert "max_orders_per_day of strategy s1" in desk.send("k5", strategy="s1", quantity=325).closed_reason
+    reason = desk.send("k5", strategy="s1", quantity=325).closed_reason
+    assert "The limit max_orders_per_day of strategy s1 is 2, but this would be order number 3. Nothing" in reason
 
 
 # Repetitions
@@ -566,7 +592,10 @@ def test_what_is_bought_must_be_covered_by_a_fresh_margin(desk: Desk) -> None:
     assert "has not been read yet" in waiting.waiting_reason
     margin(desk, "1000000", seconds_ago=121)
     desk.pass_time(1.1)
-    assert "was read 122 s ago and max_margin_age_seconds of everything is 120" in deliver(waiting.pk).waiting_reason
+    assert (
+        "was read 122 s ago, but the limit max_margin_age_seconds of everything is 120;"
+        in deliver(waiting.pk).waiting_reason
+    )
     margin(desk, "0", status="FAILED")
     margin(desk, "10000", seconds_ago=60)
     desk.pass_time(1.1)
@@ -635,7 +664,7 @@ def test_a_loss_at_its_limit_leaves_only_exits(desk: Desk) -> None:
     assert desk.send("k1").state == IntentState.WORKING
     result(desk, "-5000")
     denied = desk.send("k2", limit_price="100")
-    assert "max_loss_per_day_rupees of everything is 5000.00 and the day's result" in denied.closed_reason
+    assert "The limit max_loss_per_day_rupees of everything is 5000.00, but the day's result" in denied.closed_reason
     switch = KillSwitch.objects.get(scope=Scope.ACCOUNT)
     assert (switch.scope_key, switch.state, switch.changed_by) == (str(desk.account), "REDUCING", "mcube")
     assert "-5000.00 rupees" in Alert.objects.get(kind="kill_switch").happened
