@@ -25,7 +25,7 @@ from brokers.domain.order_states import (
 from brokers.models import OrderEvent, OrderIntent
 
 #: What people are told of an intent while it is in a state, and need not be called for any more after it.
-ALERTS_OF = {IntentState.UNKNOWN: "unknown", IntentState.NEEDS_HUMAN: "needs_human"}
+ALERTS_OF = {IntentState.UNKNOWN: "unknown", IntentState.ABSENT: "absent", IntentState.NEEDS_HUMAN: "needs_human"}
 
 
 class StaleIntent(Exception):
@@ -83,7 +83,7 @@ def move(
         setattr(intent, name, value)
     if old in ALERTS_OF:
         close_alert(ALERTS_OF[old], str(intent.pk), because=f"it is {new} now", at=at)
-    endings.tell(intent, cause, at)
+    endings.tell(intent, actor, cause, at)
 
 
 def wire_evidence(evidence: WireEvidence | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from brokers.alerts import raise_alert
+from brokers.alerts import endings, raise_alert
 from brokers.discovery import spec_of
 from brokers.domain.order_states import CANCEL_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
 from brokers.ledger.transitions import StaleIntent, move
@@ -43,7 +43,7 @@ def declare_absent(attempt: OrderAttempt, cause: str, now: datetime, evidence: d
 
 
 def settle_absent(intent: OrderIntent, now: datetime) -> None:
-    """Send again what may be sent again, and close what is too old or may not."""
+    """Send again what may be sent again, close what is too old, and tell people of what is left to them."""
     if now > intent.not_after:
         _close(intent, now)
     elif _may_be_sent_again(intent):
@@ -51,6 +51,8 @@ def settle_absent(intent: OrderIntent, now: datetime) -> None:
         with transaction.atomic():
             ready = IntentState.READY
             move(intent, ready, actor=Actor.POLICY, cause=cause, at=now, not_before=now, closed_reason="")
+    else:
+        endings.tell_absent(intent, now)
 
 
 def _close(intent: OrderIntent, now: datetime, **changes: Any) -> None:

@@ -45,7 +45,8 @@ from brokers.models import (
     SessionState,
     Severity,
 )
-from brokers.recovery import agenda, deadlines, reconciliation, visibility
+from brokers.plans import closing, running
+from brokers.recovery import agenda, deadlines, decisions, reconciliation, visibility
 from tests.integration.test_ledger import Desk
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, foreign_row
@@ -814,6 +815,89 @@ def test_a_person_is_told_at_once_of_an_exit(desk: Desk) -> None:
     assert Alert.objects.filter(kind="unknown", intent=intent).exists()
 
 
+def open_alerts() -> list[str]:
+    return sorted(Alert.objects.filter(acknowledged_at=None).values_list("kind", flat=True))
+
+
+def lose_exit(desk: Desk, **changes: Any) -> OrderIntent:
+    """Lose an order that was to reduce a position, before the broker had it."""
+    hold(desk, 65)
+    return lose(desk, taken=False, side="S", reduce_only=True, limit_price="100", **changes)
+
+
+def test_a_person_is_told_of_an_exit_that_was_lost_and_never_arrived(desk: Desk) -> None:
+    intent = lose_exit(desk)
+    wait_out(desk)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+    assert open_alerts() == ["exit_not_taken"]
+
+
+@pytest.mark.parametrize("decides", ["sends it again", "says that it is not placed"])
+def test_a_person_is_called_while_an_exit_that_never_arrived_waits_for_their_word(desk: Desk, decides: str) -> None:
+    intent = lose_exit(desk, not_after=long_lived())
+    wait_out(desk, 6)
+    assert end_of(intent)[0] == IntentState.ABSENT
+    [alert] = Alert.objects.filter(acknowledged_at=None)
+    assert (alert.kind, alert.count, alert.intent) == ("absent", 1, intent)
+    if decides == "sends it again":
+        decisions.resend(intent, by="asha", reason="it is not in the app", confirmed_twice=not echoes(desk))
+    else:
+        decisions.not_placed(intent, by="asha", reason="it is not in the app")
+    assert open_alerts() == [], "they know"
+
+
+def test_an_exit_that_waits_for_a_person_until_its_time_is_over_is_told_anew(desk: Desk) -> None:
+    intent = lose_exit(desk, not_after=long_lived())
+    wait_out(desk)
+    assert open_alerts() == ["absent"]
+    look(desk, 1800)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+    assert open_alerts() == ["exit_not_taken"]
+
+
+def test_nobody_is_called_for_an_exit_that_is_sent_again_by_itself(tagged: Desk) -> None:
+    allow_resend()
+    intent = lose_exit(tagged, not_after=long_lived())
+    wait_out(tagged)
+    assert end_of(intent)[0] == IntentState.READY
+    assert open_alerts() == []
+
+
+def test_a_person_is_called_as_long_as_a_closing_waits_for_an_order_that_never_arrived(desk: Desk) -> None:
+    hold(desk, 65)
+    plan = closing.record_close(broker=desk.account.broker, symbol=CALL, client_order_id="close")
+    running.advance(plan.pk)
+    closing.look(plan.pk)
+    [child] = running.advance(plan.pk).intents
+    desk.adapter.script = [scripted_broker.drops]
+    assert deliver(child.pk).state == IntentState.UNKNOWN
+    wait_out(desk)
+    assert end_of(child)[0] == IntentState.ABSENT
+    while plan.stopped_at is None:
+        assert "absent" in open_alerts(), "the position is open, and nothing is done about it"
+        look(desk, 60)
+        running.advance(plan.pk)
+        plan.refresh_from_db()
+    assert open_alerts() == ["plan_partial"]
+
+
+def test_a_closing_goes_on_when_a_person_says_that_its_order_never_arrived(desk: Desk) -> None:
+    hold(desk, 65)
+    plan = closing.record_close(broker=desk.account.broker, symbol=CALL, client_order_id="close")
+    running.advance(plan.pk)
+    closing.look(plan.pk)
+    [child] = running.advance(plan.pk).intents
+    desk.adapter.script = [scripted_broker.drops]
+    deliver(child.pk)
+    wait_out(desk)
+    assert str(plan) in Alert.objects.get(kind="absent").meaning
+    decisions.not_placed(child, by="asha", reason="it is not in the app")
+    assert running.advance(plan.pk).needs_positions
+    closing.look(plan.pk)
+    assert [intent.quantity for intent in running.advance(plan.pk).intents] == [65]
+    assert open_alerts() == []
+
+
 # Cancels and changes
 
 
@@ -861,6 +945,30 @@ def test_a_lost_cancel_is_not_sent_again_after_its_time(desk: Desk) -> None:
     assert end_of(cancel)[0] == IntentState.NOT_PLACED
     assert "still shows 000001 open" in cancel.closed_reason
     assert desk.adapter.reads.count("login") == 1
+
+
+def test_a_person_is_told_of_a_cancel_that_was_lost_and_came_to_nothing(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 125, MUST_SHOW_SECONDS - 125 + 1)
+    assert end_of(cancel)[0] == IntentState.NOT_PLACED
+    assert open_alerts() == ["cancel_not_taken"]
+    again = operations.record_cancel(
+        broker=desk.account.broker, account="default", broker_order_id="000001", client_order_id="again"
+    )
+    deliver(again.pk)
+    desk.set_book("000001", status=OrderStatus.CANCELLED)
+    desk.sync()
+    assert open_alerts() == []
+
+
+def test_a_person_is_told_at_once_of_a_lost_cancel_that_is_not_sent_again_after_all(desk: Desk) -> None:
+    cancel = mutate(desk, IntentKind.CANCEL, scripted_broker.drops)
+    look(desk, 20)
+    give_up(desk, cancel, "lapsed")
+    assert open_alerts() == ["cancel_not_taken"]
+    desk.set_book("000001", status=OrderStatus.CANCELLED)
+    look(desk, MUST_SHOW_SECONDS)
+    assert open_alerts() == []
 
 
 def give_up(desk: Desk, cancel: OrderIntent, why: str) -> None:
@@ -973,6 +1081,27 @@ def test_a_lost_change_without_effect_is_never_sent_again(desk: Desk) -> None:
     look(desk, 100)
     assert end_of(change)[0] == IntentState.NOT_PLACED
     assert "still has its old values" in change.closed_reason
+
+
+@pytest.mark.parametrize("minutes", [None, 30], ids=["its time is over", "it could still be sent again"])
+def test_a_person_is_told_once_of_a_change_that_was_lost_and_came_to_nothing(desk: Desk, minutes: int | None) -> None:
+    not_after = configured_clock().now() + timedelta(minutes=minutes) if minutes else None
+    mutate(desk, IntentKind.MODIFY, scripted_broker.drops, limit_price="101.50", not_after=not_after)
+    wait_out(desk, 6)
+    [alert] = Alert.objects.filter(acknowledged_at=None)
+    assert (alert.kind, alert.count) == ("change_not_taken", 1)
+    assert "to change order 000001" in alert.happened
+    again = operations.record_modify(
+        broker=desk.account.broker,
+        account="default",
+        broker_order_id="000001",
+        client_order_id="again",
+        limit_price="101.50",
+    )
+    deliver(again.pk)
+    desk.set_book("000001", limit_price=Decimal("101.50"))
+    desk.sync()
+    assert open_alerts() == []
 
 
 def test_a_fill_beside_a_lost_change_leaves_it_to_the_strategy(desk: Desk) -> None:
