@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from brokers.domain.errors import BrokerError, NotFlat, OrderOutcomeUnknown
-from brokers.domain.order_states import IntentState
+from brokers.domain.order_states import OPEN_QUESTIONS, IntentState
 from brokers.ledger import book
 from brokers.ledger.delivery import deliver
 from brokers.models import OrderIntent, OrderPlan
@@ -20,7 +20,8 @@ def close_until_flat(plan_id: int, *, wait: Callable[[float], None], monotonic: 
     """Take every step of a closing here until it ends; returns it finished.
 
     :raises BrokerError: the first reading of the positions failed; the closing is cancelled, nothing was sent.
-    :raises OrderOutcomeUnknown: an order of it may be at the broker; the closing goes on when that is settled.
+    :raises OrderOutcomeUnknown: an order of it may be at the broker, or is proved absent and a person is to decide;
+        the closing goes on when that is settled.
     :raises NotFlat: it was stopped or cancelled, or its time ran out.
     """
     synced_at, reads = monotonic(), 0
@@ -74,11 +75,14 @@ def _told(plan_id: int) -> OrderPlan | None:
         raise NotFlat(f"{plan} was cancelled by {plan.cancelled_by} before the broker said flat.")
     if plan.finished_at is not None:
         return plan
-    lost = OrderIntent.objects.filter(plan=plan, state__in=[IntentState.UNKNOWN, IntentState.NEEDS_HUMAN]).first()
-    if lost is not None:
+    held = OrderIntent.objects.filter(plan=plan, state__in=OPEN_QUESTIONS).first()
+    if held is not None:
+        is_absent = held.state == IntentState.ABSENT
+        what = "is proved not to be at the broker" if is_absent else "may be at the broker"
+        then = "" if is_absent else "it is found, or "
         raise OrderOutcomeUnknown(
-            f"Order {lost.client_order_id} of {lost.symbol} may be at the broker; do not send it again. {plan} goes on "
-            "by itself when that is settled.",
-            client_order_id=lost.client_order_id,
+            f"Order {held.client_order_id} of {held.symbol} {what}; do not send it again. {plan} goes on by itself when "
+            f"{then}a person sends it once more or says that it is not placed.",
+            client_order_id=held.client_order_id,
         )
     return None

@@ -22,6 +22,7 @@ from brokers.domain.errors import (
     BrokerUnavailable,
     LoginFailed,
     OrderEnded,
+    OrderOutcomeUnknown,
     RateLimited,
     SessionExpired,
     TagTaken,
@@ -891,6 +892,8 @@ def test_a_closing_goes_on_when_a_person_says_that_its_order_never_arrived(desk:
     deliver(child.pk)
     wait_out(desk)
     assert str(plan) in Alert.objects.get(kind="absent").meaning
+    with pytest.raises(OrderOutcomeUnknown, match="goes on by itself when a person sends it once more or says"):
+        desk.gateway.close_position(CALL)
     decisions.not_placed(child, by="asha", reason="it is not in the app")
     assert running.advance(plan.pk).needs_positions
     closing.look(plan.pk)
