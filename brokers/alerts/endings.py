@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from brokers.alerts import close_alert, raise_alert
+from brokers.alerts import close_alert, ineffective, raise_alert
 from brokers.domain.enums import OrderStatus
 from brokers.domain.gtt import GttStatus
-from brokers.domain.order_states import CANCEL_KINDS, PLACING_KINDS, Actor, IntentState
+from brokers.domain.order_states import CANCEL_KINDS, PLACING_KINDS, Actor, IntentKind, IntentState
 from brokers.models import OrderIntent, Severity
 
 _NOT_SENT_OR_REFUSED = frozenset({IntentState.DENIED, IntentState.LAPSED, IntentState.REFUSED})
 _NOT_TAKEN = _NOT_SENT_OR_REFUSED | {IntentState.REJECTED}
 _BY_THE_BOOK = (IntentState.DONE, IntentState.REJECTED)
+#: Where a cancel or a change may go that the broker took.
+_AFTER_WORKING = (*_BY_THE_BOOK, IntentState.NEEDS_HUMAN)
 _CANCEL, _CHANGE = "cancel_not_taken", "change_not_taken"
 
 
@@ -23,6 +25,8 @@ def tell(intent: OrderIntent, actor: Actor, cause: str, at: datetime) -> None:
     late, takes the second or third back. Of what a person said is not placed they know.
     """
     state, came_to_nothing = intent.state, (intent.state, actor) == (IntentState.NOT_PLACED, Actor.RECONCILER)
+    if intent.kind in (IntentKind.CANCEL, IntentKind.MODIFY) and state in _AFTER_WORKING:
+        ineffective.take_back(intent, at)
     if intent.kind in PLACING_KINDS:
         if (came_to_nothing or state in _NOT_TAKEN) and intent.reduce_only and intent.plan_id is None:
             _tell_of_exit(intent, cause, at)

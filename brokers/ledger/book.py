@@ -12,7 +12,7 @@ from operator import or_
 from django.db import transaction
 from django.db.models import Q
 
-from brokers.alerts import unshown
+from brokers.alerts import ineffective, unshown
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.enums import OrderStatus
 from brokers.domain.order_states import TRANSITIONS, Actor, AttemptOutcome, IntentKind, IntentState
@@ -117,6 +117,7 @@ def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> 
     if any(order.book_seen_at is None for order in shown):
         seen.filter(book_seen_at__isnull=True).update(book_seen_at=now)
     unshown.tell(account, known.values(), shown, at=now)
+    ineffective.tell(account, shown, at=now)
     return Applied(mirror=list(known.values()), newly_filled=newly_filled)
 
 

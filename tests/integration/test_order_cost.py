@@ -17,7 +17,9 @@ from brokers.factory import BrokerFactory
 from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
+    Alert,
     BrokerAccount,
+    BrokerOrder,
     InstrumentEdition,
     OrderIntent,
     RiskLimit,
@@ -112,6 +114,30 @@ def test_what_is_open_elsewhere_costs_no_statement_more(account: BrokerAccount) 
     with CaptureQueriesContext(connection) as captured:
         assert deliver(intent.pk).state == IntentState.WORKING
     assert len(statements(captured)) == 14, "\n".join(statements(captured))
+
+
+def test_what_was_taken_and_has_no_effect_costs_one_statement_for_all(account: BrokerAccount) -> None:
+    def sync() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            book.sync_orders(account.pk)
+        return len(statements(captured))
+
+    book.sync_orders(account.pk)
+    before = sync()
+    clock = configured_clock()
+    assert isinstance(clock, SimulatedClock)
+    for number, order in enumerate(BrokerOrder.objects.all()):
+        cancel = operations.record_cancel(
+            broker=account.broker,
+            account=account.name,
+            broker_order_id=order.broker_order_id,
+            client_order_id=f"x{number}",
+        )
+        assert deliver(cancel.pk).state == IntentState.WORKING
+    clock.set(clock.now() + timedelta(minutes=10))
+    sync()
+    assert Alert.objects.filter(kind="no_effect").count() == 2
+    assert sync() == before, "what was told costs nothing more"
 
 
 def test_a_book_of_many_orders_costs_no_statement_more_than_one_of_few(account: BrokerAccount) -> None:

@@ -13,6 +13,7 @@ import redis
 from django.conf import settings
 
 from brokers import limits, sessions
+from brokers.alerts import acknowledge
 from brokers.calendar import MarketCalendar
 from brokers.clock import IST, SimulatedClock, configured_clock, trading_day
 from brokers.discovery import specs
@@ -1129,6 +1130,90 @@ def test_a_book_that_does_not_show_the_order_says_nothing_of_its_cancel(desk: De
     desk.adapter.hidden = {"000001"}
     look(desk, 30, 30, 30)
     assert end_of(cancel)[0] == IntentState.UNKNOWN
+
+
+# Cancels and changes that the broker took and that came to nothing
+
+
+@pytest.fixture(params=[IntentKind.CANCEL, IntentKind.MODIFY])
+def taken(request: pytest.FixtureRequest, desk: Desk) -> OrderIntent:
+    """A cancel or a change that the broker took just now."""
+    changes = {"limit_price": "101.50"} if request.param == IntentKind.MODIFY else {}
+    intent = mutate(desk, request.param, scripted_broker.accepts, **changes)
+    assert intent.state == IntentState.WORKING
+    return intent
+
+
+def take_effect(desk: Desk, intent: OrderIntent) -> None:
+    if intent.kind == IntentKind.CANCEL:
+        desk.set_book("000001", status=OrderStatus.CANCELLED)
+    else:
+        desk.set_book("000001", limit_price=Decimal("101.50"))
+
+
+def read_on(desk: Desk, minutes: int) -> None:
+    for _ in range(minutes):
+        desk.pass_time(60)
+        desk.sync()
+
+
+def test_a_person_is_told_once_of_what_was_taken_and_has_no_effect(desk: Desk, taken: OrderIntent) -> None:
+    desk.set_book("000001", broker_status="not done")
+    read_on(desk, 3)
+    assert open_alerts() == [], "it may still be on its way"
+    read_on(desk, 5)
+    [alert] = Alert.objects.all()
+    assert (alert.kind, alert.count, alert.intent) == ("no_effect", 1, taken)
+    assert f"to {'cancel' if taken.kind == IntentKind.CANCEL else 'change'} order 000001" in alert.happened
+    assert "open ('not done')" in alert.happened
+    acknowledge([alert], by="asha", at=configured_clock().now())
+    read_on(desk, 1)
+    assert open_alerts() == [], "they know"
+
+
+def test_an_effect_that_comes_late_is_believed_and_the_alert_taken_back(desk: Desk, taken: OrderIntent) -> None:
+    read_on(desk, 5)
+    assert open_alerts() == ["no_effect"]
+    take_effect(desk, taken)
+    read_on(desk, 1)
+    assert end_of(taken)[0] == IntentState.DONE
+    assert open_alerts() == []
+
+
+def test_what_has_no_effect_before_its_order_is_filled_calls_nobody_any_more(desk: Desk, taken: OrderIntent) -> None:
+    read_on(desk, 5)
+    desk.set_book("000001", status=OrderStatus.FILLED, filled_quantity=130)
+    read_on(desk, 1)
+    assert end_of(taken)[0] == IntentState.REJECTED
+    assert open_alerts() == []
+
+
+def test_a_cancel_without_effect_is_given_once_more(desk: Desk) -> None:
+    first = mutate(desk, IntentKind.CANCEL, scripted_broker.accepts)
+    read_on(desk, 5)
+    second = operations.record_cancel(
+        broker=desk.account.broker, account="default", broker_order_id="000001", client_order_id="again"
+    )
+    assert deliver(second.pk).state == IntentState.WORKING
+    take_effect(desk, second)
+    desk.sync()
+    assert {end_of(first)[0], end_of(second)[0]} == {IntentState.DONE}
+
+
+def test_a_change_that_a_later_one_replaced_is_not_taken_for_one_without_effect(desk: Desk) -> None:
+    mutate(desk, IntentKind.MODIFY, scripted_broker.accepts, limit_price="101.50")
+    later = operations.record_modify(
+        broker=desk.account.broker,
+        account="default",
+        broker_order_id="000001",
+        client_order_id="later",
+        limit_price="102",
+    )
+    deliver(later.pk)
+    desk.set_book("000001", limit_price=Decimal(102))
+    read_on(desk, 5)
+    assert end_of(later)[0] == IntentState.DONE
+    assert open_alerts() == []
 
 
 # The day ends
