@@ -11,14 +11,16 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from brokers.alerts import close_alert, raise_alert
+from brokers.alerts.unshown import LATE
 from brokers.clock import configured_clock, trading_day
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import TERMINAL_STATES, UNSENT_STATES, UNSETTLED_STATES, Actor, IntentKind, IntentState
 from brokers.ledger import operations
 from brokers.ledger.transitions import StaleIntent, move
-from brokers.models import OrderIntent, OrderPlan, Severity
+from brokers.models import BrokerOrder, OrderIntent, OrderPlan, Severity
 from brokers.plans import telling
 from brokers.plans.legs import children_of
 from brokers.plans.lines import Turn, imbalance, turns
@@ -228,19 +230,21 @@ def _wind_up(plan: OrderPlan, children: Sequence[OrderIntent], now: datetime) ->
 
 def _cancel_working(plan: OrderPlan, child: OrderIntent) -> OrderIntent | None:
     """The wish to cancel a working slice, newly recorded; None when there is nothing to cancel or it is on its way."""
-    order = child.attempts.filter(broker_order__isnull=False).values_list("broker_order__broker_order_id").first()
+    order = BrokerOrder.objects.filter(attempt__intent=child).first()
     if child.state != IntentState.WORKING or order is None:
         return None
-    tries = OrderIntent.objects.filter(kind=IntentKind.CANCEL, target__attempt__intent=child)
+    tries = order.mutations.filter(kind=IntentKind.CANCEL)
     count = tries.count()
-    # One that was lost, and is not sent again, need not be waited for.
-    if tries.filter(state__in=UNSETTLED_STATES | {IntentState.WORKING}).exists() or count >= CANCEL_TRIES:
+    # One that was lost, and is not sent again, need not be waited for; nor one that was taken, once the book has shown
+    # the order open for so long that people are told of it.
+    may_still_work = Q(state=IntentState.WORKING, attempts__quiet_at__gte=order.last_seen_at - LATE)
+    if count >= CANCEL_TRIES or tries.filter(may_still_work | Q(state__in=UNSETTLED_STATES)).exists():
         return None
     try:
         return operations.record_cancel(
             broker=plan.account.broker,
             account=plan.account.name,
-            broker_order_id=order[0],
+            broker_order_id=order.broker_order_id,
             client_order_id=f"{child.client_order_id[:60]}.x{count + 1}",
             strategy=plan.strategy,
         )

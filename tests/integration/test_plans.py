@@ -428,6 +428,30 @@ def test_a_cancel_that_was_lost_and_is_not_sent_again_holds_no_other_up(desk: Pl
     assert second.client_order_id.endswith(".x2")
 
 
+def test_a_cancelled_plan_tries_again_where_the_broker_took_a_cancel_without_effect(desk: PlanDesk) -> None:
+    plan = desk.record(leg(CALL, "S", 1))
+    desk.tick(plan)
+    cancels = running.cancel(plan.pk, by="asha", cancel_working=True).intents
+    for tries in range(1, running.CANCEL_TRIES + 1):
+        assert [cancel.client_order_id[-3:] for cancel in cancels] == [f".x{tries}"]
+        assert deliver(cancels[0].pk).state == IntentState.WORKING
+        desk.pass_time(180)
+        desk.sync()
+        assert running.advance(plan.pk).intents == [], "it may still be on its way"
+        desk.pass_time(30)
+        assert running.advance(plan.pk).intents == [], "no reading of the book says so"
+        desk.sync()
+        cancels = running.advance(plan.pk).intents
+    assert cancels == [], "enough was tried, and people were told"
+    assert len(desk.alerts("no_effect")) == running.CANCEL_TRIES
+
+    desk.end("000001", OrderStatus.CANCELLED)
+    desk.sync()
+    assert set(OrderIntent.objects.filter(kind="CANCEL").values_list("state", flat=True)) == {IntentState.DONE}
+    running.advance(plan.pk)
+    assert OrderPlan.objects.get().finished_at is not None
+
+
 def test_a_slice_that_is_being_sent_is_cancelled_when_it_works(desk: PlanDesk) -> None:
     plan = desk.record(leg(CALL, "S", TWO))
 
