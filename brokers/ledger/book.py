@@ -217,7 +217,7 @@ def _update(order: BrokerOrder, changes: dict[str, object], now: datetime) -> No
     if not unchanged.update(**values):
         order.refresh_from_db()
         return
-    for name, value in values.items():
+    for name, value in changes.items():
         setattr(order, name, value)
 
 

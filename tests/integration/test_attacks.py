@@ -372,6 +372,51 @@ def test_a_person_hears_of_an_order_that_was_taken_and_is_in_no_book(desk: Desk)
     assert not Alert.objects.filter(acknowledged_at__isnull=True).exists()
 
 
+def read_on(desk: Desk, minutes: int) -> list[str]:
+    """What is open after the book was read every minute."""
+    for _ in range(minutes):
+        desk.pass_time(MINUTE)
+        desk.sync()
+    return list(Alert.objects.filter(acknowledged_at__isnull=True).values_list("kind", flat=True))
+
+
+@pytest.mark.parametrize("status", [OrderStatus.OPEN, OrderStatus.FILLED])
+def test_a_person_hears_of_a_working_order_that_is_in_the_book_no_more(desk: Desk, status: OrderStatus) -> None:
+    desk.send("stays", quantity=130)
+    desk.send("vanishes")
+    assert read_on(desk, 5) == []
+    desk.adapter.hidden = {"000002"}
+    assert read_on(desk, 2) == []
+    assert read_on(desk, 2) == ["not_in_book"]
+    assert "does not show order 000002, which it last showed" in Alert.objects.get().happened
+
+    desk.adapter.hidden = set()
+    desk.set_book("000002", status=status, filled_quantity=65 if status is OrderStatus.FILLED else 0)
+    assert read_on(desk, 1) == []
+
+
+def test_orders_that_have_ended_or_are_not_ours_may_leave_the_book(desk: Desk) -> None:
+    desk.send("stays", quantity=130)
+    desk.send("ends")
+    desk.adapter.book["000009"] = foreign_row("000009")
+    desk.set_book("000002", status=OrderStatus.FILLED, filled_quantity=65)
+    desk.sync()
+    desk.adapter.hidden = {"000002", "000009"}
+    assert "not_in_book" not in read_on(desk, 5)
+
+
+def test_an_order_that_no_book_shows_is_told_once_to_whoever_acknowledges_it(desk: Desk) -> None:
+    for key, quantity in (("stays", 130), ("first", 65), ("second", 195)):
+        desk.send(key, quantity=quantity)
+    desk.sync()
+    desk.adapter.hidden = {"000002"}
+    assert read_on(desk, 5) == ["not_in_book"]
+    acknowledge(Alert.objects.all(), by="asha", at=configured_clock().now())
+    assert read_on(desk, 5) == [], "they know"
+    desk.adapter.hidden = {"000002", "000003"}
+    assert read_on(desk, 5) == ["not_in_book"]
+
+
 def test_a_person_is_called_when_only_a_person_can_log_in(desk: Desk) -> None:
     def refresh() -> list[str]:
         refresh_session(broker=desk.account.broker)
