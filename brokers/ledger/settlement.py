@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from brokers.alerts import raise_alert
+from brokers.alerts import close_alert, raise_alert
 from brokers.domain.enums import OrderStatus, OrderType
 from brokers.domain.errors import (
     BrokerError,
@@ -106,6 +106,8 @@ def settle(intent: OrderIntent, attempt: OrderAttempt, result: Settlement, now: 
                 result = _mirrored(intent, attempt, result, now)
             outcome, state, changes = _where_to(intent, attempt, result, now)
             _judge(intent, attempt, outcome, result)
+            if now > attempt.quiet_at:
+                close_alert("sender_not_judged", str(attempt.pk), because=f"its sender says {outcome}", at=now)
             evidence = wire_evidence(result.evidence)
             move(intent, state, actor=Actor.SENDER, cause=result.cause, at=now, evidence=evidence, **changes)
     except StaleIntent:

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from django.db import transaction
 
-from brokers.alerts import raise_alert
+from brokers.alerts import close_alert, raise_alert
 from brokers.clock import IST
 from brokers.domain.errors import OrderDenied
 from brokers.domain.order_states import Actor, AttemptOutcome, IntentState
@@ -23,6 +23,8 @@ from brokers.models import HumanDecision, OrderAttempt, Severity
 
 #: How long an attempt of another machine is left to that machine before a person is asked.
 ELSEWHERE_PATIENCE = timedelta(minutes=1)
+#: What asks a person about a sender; taken back when the sender reports after all, or its attempt is judged.
+_KIND = "sender_not_judged"
 
 
 class Fate(StrEnum):
@@ -106,6 +108,7 @@ def _declare_unknown(attempt: OrderAttempt, cause: str, now: datetime) -> bool:
             armed = OrderAttempt.objects.filter(pk=attempt.pk, outcome=AttemptOutcome.ARMED)
             if not armed.update(outcome=AttemptOutcome.UNKNOWN):
                 return False
+            close_alert(_KIND, str(attempt.pk), because=cause, at=now)
             move(attempt.intent, IntentState.UNKNOWN, actor=Actor.SWEEPER, cause=cause, at=now, evidence=evidence)
     except StaleIntent:
         return False
@@ -114,14 +117,19 @@ def _declare_unknown(attempt: OrderAttempt, cause: str, now: datetime) -> bool:
 
 
 def _ask_person(attempt: OrderAttempt, where: str, now: datetime) -> None:
-    raise_alert(
-        "sender_not_judged",
-        str(attempt.pk),
-        severity=Severity.CRITICAL,
-        happened=f"{attempt} was armed {where}.",
-        meaning="It may be at the broker, and its sender may still send it; nobody looks for it before that is certain.",
-        to_do="Make sure that the machine or process is gone, then declare its sender dead on the intent's page.",
-        at=now,
-        account=attempt.intent.account,
-        intent=attempt.intent,
-    )
+    with transaction.atomic():
+        # It may have reported since, and an alert of it would then be closed by nobody.
+        if not OrderAttempt.objects.select_for_update().filter(pk=attempt.pk, outcome=AttemptOutcome.ARMED):
+            return
+        raise_alert(
+            _KIND,
+            str(attempt.pk),
+            severity=Severity.CRITICAL,
+            happened=f"{attempt} was armed {where}.",
+            meaning="It may be at the broker, and its sender may still send it; nobody looks for it before that is "
+            "certain.",
+            to_do="Make sure that the machine or process is gone, then declare its sender dead on the intent's page.",
+            at=now,
+            account=attempt.intent.account,
+            intent=attempt.intent,
+        )

@@ -161,6 +161,35 @@ def test_a_sender_on_another_machine_is_left_to_it_and_then_to_a_person(desk: De
     assert "declare its sender dead" in alert.to_do
 
 
+@pytest.mark.parametrize("by", ["its own machine", "the sender's answer", "a person"])
+def test_nobody_is_called_any_more_once_the_sender_of_another_machine_is_judged(
+    desk: Desk, armed: OrderAttempt, by: str
+) -> None:
+    here = armed.host
+    sent_by(armed, host="elsewhere/1")
+    desk.pass_time(60)
+    fence()
+    assert Alert.objects.filter(kind="sender_not_judged", acknowledged_at=None).exists()
+    if by == "its own machine":
+        sent_by(armed, host=here)
+        assert fence() == [armed]
+    elif by == "the sender's answer":
+        settle(OrderIntent.objects.get(), armed, _acked("000077"), configured_clock().now())
+        assert state() == IntentState.WORKING
+    else:
+        fencing.declare_dead(armed, by="asha", reason="that machine burnt", at=configured_clock().now())
+    assert not Alert.objects.filter(acknowledged_at=None).exists()
+
+
+def test_a_person_is_not_called_for_a_sender_that_reports_at_that_moment(desk: Desk, armed: OrderAttempt) -> None:
+    sent_by(armed, host="elsewhere/1")
+    as_it_was = OrderAttempt.objects.select_related("intent__account").get()
+    desk.pass_time(60)
+    settle(OrderIntent.objects.get(), armed, _acked("000077"), configured_clock().now())
+    fencing._ask_person(as_it_was, "on elsewhere/1", configured_clock().now())
+    assert not Alert.objects.exists()
+
+
 def test_a_person_declares_the_sender_dead(desk: Desk, armed: OrderAttempt) -> None:
     sent_by(armed, host="elsewhere/1")
     fencing.declare_dead(armed, by="asha", reason="that machine burnt", at=configured_clock().now())
