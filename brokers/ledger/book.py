@@ -241,9 +241,8 @@ def _follow_all(account: BrokerAccount, orders: list[BrokerOrder], day: date, no
     for order in orders:
         if order.attempt_id in attempts:
             _follow_placed(attempts[order.attempt_id].intent, order, now)
-        if order.attempt_id is not None:
-            for mutation in mutations[order.pk]:
-                _follow_mutation(mutation, order, now)
+        for mutation in mutations[order.pk]:
+            _follow_mutation(mutation, order, now)
 
 
 def _follow_placed(intent: OrderIntent, order: BrokerOrder, now: datetime) -> None:

@@ -376,6 +376,19 @@ def test_a_halt_cancels_what_a_gtt_entered_with(desk: GttDesk, first: str) -> No
         assert {(each.target_id, each.gtt_id) for each in cancels} == {(order.pk, None), (None, gtt.pk)}, scope
 
 
+def test_a_cancel_of_what_a_gtt_entered_with_ends_with_it(desk: GttDesk) -> None:
+    gtt = desk.entered()
+    [cancel] = [each for each in halting.record_cancels(Scope.EVERYTHING, "", by="tester") if each.target_id]
+    assert deliver(cancel.pk).state == IntentState.WORKING
+    desk.pass_time(300)
+    desk.sync()
+    assert Alert.objects.filter(kind="no_effect", acknowledged_at=None).exists()
+    desk.set_book(gtt.entry_order_id, status=OrderStatus.CANCELLED)
+    desk.sync()
+    assert state_of(cancel) == IntentState.DONE
+    assert not Alert.objects.filter(kind="no_effect", acknowledged_at=None).exists()
+
+
 @pytest.mark.parametrize("filled", [0, 65])
 def test_reducing_spares_what_protects_a_filled_entry(desk: GttDesk, filled: int) -> None:
     gtt = desk.entered()
