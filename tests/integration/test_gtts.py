@@ -699,6 +699,10 @@ def test_a_cancel_whose_answer_was_lost_is_settled_by_the_book(desk: GttDesk, lo
     assert state_of(cancel) == IntentState.DONE
 
 
+def is_told(kind: str) -> bool:
+    return Alert.objects.filter(kind=kind, acknowledged_at=None).exists()
+
+
 @pytest.mark.parametrize(
     ("status", "ends"),
     [
@@ -721,6 +725,7 @@ def test_a_lost_cancel_that_is_given_up_is_what_the_gtt_book_says(
         desk.adapter.gtts.end(gtt.gtt_order_id, status)
     desk.recover_after(MUST_SHOW_SECONDS + 1)
     assert state_of(cancel) == ends
+    assert is_told("cancel_not_taken") == (ends is IntentState.NOT_PLACED), "the GTT may still trigger"
 
 
 @pytest.mark.parametrize("lost", [takes_and_drops, drops])
@@ -732,6 +737,7 @@ def test_a_change_whose_answer_was_lost_is_settled_by_the_book(desk: GttDesk, lo
     desk.recover_after(61)
     assert state_of(change) == (IntentState.DONE if lost is takes_and_drops else IntentState.NOT_PLACED)
     assert len(desk.adapter.sent) == 2, "a change is not sent again"
+    assert is_told("change_not_taken") == (lost is drops)
 
 
 @pytest.mark.parametrize("wish", ["cancel", "change"])
