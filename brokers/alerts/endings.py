@@ -28,6 +28,8 @@ def tell(intent: OrderIntent, actor: Actor, cause: str, at: datetime) -> None:
     if intent.kind in (IntentKind.CANCEL, IntentKind.MODIFY) and state in _AFTER_WORKING:
         ineffective.take_back(intent, at)
     if intent.kind in PLACING_KINDS:
+        # By its sender or the sweeper: it was absent, and was to be sent again.
+        came_to_nothing |= state == IntentState.NOT_PLACED and actor in (Actor.SENDER, Actor.SWEEPER)
         if (came_to_nothing or state in _NOT_TAKEN) and intent.reduce_only and intent.plan_id is None:
             _tell_of_exit(intent, cause, at)
     elif state in _BY_THE_BOOK:

@@ -4,11 +4,13 @@ from enum import StrEnum
 
 
 class AlertKind(StrEnum):
+    ABSENT = "absent"
     BARRIER = "barrier"
     CALENDAR_ENDS = "calendar_ends"
     CALLS_RUN_SHORT = "calls_run_short"
     CANCEL_NOT_TAKEN = "cancel_not_taken"
     CANNOT_SEE = "cannot_see"
+    CHANGE_NOT_TAKEN = "change_not_taken"
     CLOSING_BLIND = "closing_blind"
     CLOSING_RESTS = "closing_rests"
     DAY_NOT_RECORDED = "day_not_recorded"
@@ -22,6 +24,7 @@ class AlertKind(StrEnum):
     LIMIT_REACHED = "limit_reached"
     NEEDS_HUMAN = "needs_human"
     NO_SESSION = "no_session"
+    NO_EFFECT = "no_effect"
     NOT_IN_BOOK = "not_in_book"
     PLAN_APPROVAL = "plan_approval"
     PLAN_PARTIAL = "plan_partial"

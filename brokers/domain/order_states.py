@@ -74,7 +74,10 @@ ORDER_KINDS = frozenset(IntentKind) - GTT_KINDS
 #: Ends that say that nothing was taken.
 UNTAKEN_STATES = frozenset({IntentState.DENIED, IntentState.WITHDRAWN, IntentState.LAPSED, IntentState.REFUSED})
 #: Where something ends instead that was called absent, was to be sent again and was not taken: by kind.
-IN_DOUBT = dict.fromkeys(CANCEL_KINDS, IntentState.ABSENT) | dict.fromkeys(PLACING_KINDS, IntentState.NOT_PLACED)
+IN_DOUBT: dict[str, IntentState] = {
+    **dict.fromkeys(CANCEL_KINDS, IntentState.ABSENT),  # until a book answers
+    **dict.fromkeys(PLACING_KINDS, IntentState.NOT_PLACED),  # the first may still show up
+}
 #: Not sent yet, and may still be.
 UNSENT_STATES = frozenset({IntentState.NEW, IntentState.READY, IntentState.AWAITING_APPROVAL})
 #: Nobody knows yet what the broker made of it: a cancel or modify in one of these blocks its like on the same order.

@@ -252,7 +252,7 @@ def _target(account: BrokerAccount, gtt_order_id: str) -> GttOrder:
     if gtt is None:
         raise OrderDenied(f"GTT {gtt_order_id!r} is not in the GTT book as mcube knows it; read the GTT book first.")
     if gtt.origin != GttOrder.Origin.OURS:
-        raise OrderDenied(f"GTT {gtt_order_id} was not placed by mcube; cancel or change it in the broker's own app.")
+        raise OrderDenied(f"GTT {gtt_order_id} is not mcube's; cancel or change it in the broker's own app.")
     if GttStatus(gtt.status).is_over:
         raise OrderDenied(
             f"GTT {gtt_order_id} is over: it is {gtt.status.lower()}. Nothing is to be cancelled or changed."

@@ -333,13 +333,9 @@ def same(known: OrderIntent, fingerprint: dict[str, Any], kind: IntentKind) -> O
 def _target(account: BrokerAccount, broker_order_id: str) -> BrokerOrder:
     target = queries.broker_order(account.pk, broker_order_id, trading_day(configured_clock().now()))
     if target.origin != BrokerOrder.Origin.OURS:
-        raise OrderDenied(
-            f"Order {broker_order_id} was not placed by mcube; cancel or change it in the broker's own app."
-        )
+        raise OrderDenied(f"Order {broker_order_id} is not mcube's; cancel or change it in the broker's own app.")
     if OrderStatus(target.status).is_terminal:
-        raise OrderDenied(
-            f"Order {broker_order_id} has ended: it is {target.status.lower()}. Nothing is to be cancelled or changed."
-        )
+        raise OrderDenied(f"Order {broker_order_id} is {target.status.lower()}. Nothing is to be cancelled or changed.")
     return target
 
 

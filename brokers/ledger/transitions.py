@@ -13,15 +13,7 @@ from typing import Any
 
 from brokers.alerts import close_alert, endings
 from brokers.domain.evidence import WireEvidence
-from brokers.domain.order_states import (
-    IN_DOUBT,
-    UNTAKEN_STATES,
-    Actor,
-    IntentKind,
-    IntentState,
-    check_initial,
-    check_transition,
-)
+from brokers.domain.order_states import IN_DOUBT, UNTAKEN_STATES, Actor, IntentState, check_initial, check_transition
 from brokers.models import OrderEvent, OrderIntent
 
 #: What people are told of an intent while it is in a state, and need not be called for any more after it.
@@ -65,7 +57,7 @@ def move(
     """
     old = IntentState(intent.state)
     if new in UNTAKEN_STATES and intent.version and intent.called_absent():  # At version 0 it has no attempt.
-        new = IN_DOUBT.get(IntentKind(intent.kind), new)
+        new = IN_DOUBT.get(intent.kind, new)
     check_transition(old, new, actor)
     version = intent.version
     intent.version = version + 1

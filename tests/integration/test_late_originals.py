@@ -223,6 +223,22 @@ def test_the_first_can_be_adopted_although_the_second_was_refused(desk: Desk) ->
     assert [each.outcome for each in intent.attempts.order_by("number")] == ["ADOPTED", "VOID"]
 
 
+@pytest.mark.parametrize("how", [halted, lapsed])
+def test_an_exit_that_was_not_sent_a_second_time_after_all_is_told(
+    desk: Desk, how: Callable[[OrderIntent], None]
+) -> None:
+    people_trade_too()
+    hold(desk, 65)
+    hour = configured_clock().now() + timedelta(hours=1)
+    intent = lose(desk, taken=False, side="S", reduce_only=True, limit_price=Decimal(100), not_after=hour)
+    wait_out(desk)
+    assert end_of(intent)[0] == IntentState.ABSENT
+    decisions.resend(intent, **WORDS, confirmed_twice=confirmed(desk))
+    how(intent)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+    assert told("exit_not_taken")
+
+
 def test_an_exit_that_was_called_absent_and_shows_up_is_put_before_a_person(desk: Desk) -> None:
     people_trade_too()
     hold(desk, 65)
