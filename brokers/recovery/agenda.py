@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from brokers.clock import IST
 from brokers.domain.order_states import CANCEL_KINDS, GTT_KINDS, ORDER_KINDS, AttemptOutcome, IntentKind, IntentState
@@ -114,6 +114,13 @@ def left_over(account: BrokerAccount, day: date) -> QuerySet[OrderAttempt]:
     )
 
 
+def resent_gtts(day: date) -> QuerySet[OrderAttempt]:
+    """Attempts of GTTs that a person had sent again today, whatever came of that: the first may be there as well."""
+    decided = HumanDecision.objects.filter(kind=HumanDecision.Kind.RESEND, attempt=OuterRef("pk"))
+    of_today = OrderAttempt.objects.filter(intent__kind=IntentKind.GTT, intent__trading_day=day)
+    return of_today.filter(Exists(decided))
+
+
 def accounts_in_question(day: date, *, ended: date) -> QuerySet[BrokerAccount]:
     """The accounts that have something to find out, or to watch until ``day`` ends, or open since ``ended``."""
     intents = OrderIntent.objects.filter(
@@ -123,7 +130,7 @@ def accounts_in_question(day: date, *, ended: date) -> QuerySet[BrokerAccount]:
         | Q(state=IntentState.WORKING, kind__in=GTT_KINDS),
         mode=settings.MODE.value,
     )
-    watched_on = Q(pk__in=_resent(day).values("intent__account"))
+    watched_on = Q(pk__in=_resent(day).values("intent__account")) | Q(pk__in=resent_gtts(day).values("intent__account"))
     return BrokerAccount.objects.filter(Q(pk__in=intents.values("account")) | watched_on).order_by("pk")
 
 

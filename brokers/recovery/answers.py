@@ -14,6 +14,9 @@ from brokers.domain.order_states import CANCEL_KINDS, Actor, AttemptOutcome, Int
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import BrokerAccount, OrderAttempt, OrderIntent, Severity
 
+#: The kind of the alert of what the broker most likely has twice.
+SENT_TWICE = "sent_twice"
+
 
 def declare_absent(attempt: OrderAttempt, cause: str, now: datetime, evidence: dict[str, Any] | None = None) -> None:
     """Write that a lost attempt was without effect, and send it again or close it.
@@ -95,7 +98,7 @@ def ask_person(attempt: OrderAttempt, cause: str, now: datetime) -> None:
 def alert_twice(attempt: OrderAttempt, happened: str, now: datetime) -> None:
     intent = attempt.intent
     raise_alert(
-        "sent_twice",
+        SENT_TWICE,
         str(attempt.pk),
         severity=Severity.CRITICAL,
         happened=f"{intent} of {intent.symbol} x {intent.quantity} was sent again, and then {happened}.",

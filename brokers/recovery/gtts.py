@@ -12,29 +12,40 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from brokers.alerts import raise_alert, was_raised
 from brokers.clock import trading_day
 from brokers.discovery import spec_of
 from brokers.domain.capabilities import Operation
 from brokers.domain.gtt import GttStatus
-from brokers.domain.order_states import CANCEL_KINDS, GTT_KINDS, Actor, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import (
+    CANCEL_KINDS,
+    GTT_KINDS,
+    OPEN_QUESTIONS,
+    UNSETTLED_STATES,
+    Actor,
+    AttemptOutcome,
+    IntentKind,
+    IntentState,
+)
 from brokers.factory import BrokerFactory
 from brokers.gtt import book
 from brokers.ledger.delivery import UNRESOLVED
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.limits import Urgency
-from brokers.models import BrokerAccount, GttBook, GttOrder, OrderAttempt, OrderIntent, Severity
+from brokers.models import BrokerAccount, GttBook, GttOrder, HumanDecision, OrderAttempt, OrderIntent, Severity
 from brokers.recovery import agenda, visibility
 from brokers.recovery.agenda import Question
-from brokers.recovery.answers import ask_person, declare_absent, settle_absent, unless_stale
+from brokers.recovery.answers import SENT_TWICE, alert_twice, ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue, ask_in_time
 from brokers.recovery.matching import SKEW
 
 #: Seconds between two readings for questions; longer once they are old, and for what a person said is not there.
 OFTEN, SELDOM, WATCHING = 15, 60, 300
 IS_OLD = timedelta(minutes=5)
+#: In these it is found out or asked what the broker has, so that nothing is said of a second one.
+_IN_HAND = UNSETTLED_STATES | OPEN_QUESTIONS | {IntentState.NOT_PLACED}
 
 
 def reconcile(account: BrokerAccount, now: datetime) -> None:
@@ -114,7 +125,7 @@ def facts(gtt: GttOrder) -> dict[str, Any]:
 
 def _is_due(account: BrokerAccount, now: datetime) -> bool:
     """Whether something is to be read for: what is unknown, what was taken and not seen in the book yet, and what a
-    person said today is not there.
+    person said today is not there, whether they had it sent again or not.
     """
     intents = OrderIntent.objects.filter(account=account, kind__in=GTT_KINDS)
     is_open = Q(state__in=[IntentState.UNKNOWN, IntentState.WORKING]) | Q(
@@ -124,7 +135,10 @@ def _is_due(account: BrokerAccount, now: datetime) -> bool:
     newest = open_ones.values_list("updated_at", flat=True).first()
     if newest is not None:
         pause = OFTEN if now - newest < IS_OLD else SELDOM
-    elif intents.filter(kind=IntentKind.GTT, state=IntentState.NOT_PLACED, trading_day=trading_day(now)).exists():
+    elif (
+        intents.filter(kind=IntentKind.GTT, state=IntentState.NOT_PLACED, trading_day=trading_day(now)).exists()
+        or agenda.resent_gtts(trading_day(now)).filter(intent__account=account).exists()
+    ):
         pause = WATCHING
     else:
         return False
@@ -146,6 +160,7 @@ class _Round:
     def judge(self, questions: list[Question]) -> None:
         with ExitStack() as turns:
             turns.callback(self._tell_of_cancels)
+            turns.callback(self._tell_of_resent)
             # Oldest first, and one that fails keeps no other from its turn.
             for attempt in reversed(agenda.attempts(self.account, questions)):
                 turns.callback(unless_stale, self._judge, attempt)
@@ -190,11 +205,24 @@ class _Round:
 
     def _watch(self, attempt: OrderAttempt) -> None:
         """Look whether what a person said is not there shows up after all."""
+        if late := self._late(attempt):
+            ask_person(attempt, f"GTT {late} showed up although it was said not to be there", self.now)
+
+    def _tell_of_resent(self) -> None:
+        """Tell people once where it shows up beside the one that they had sent again."""
+        resent = agenda.resent_gtts(trading_day(self.now)).filter(intent__account=self.account)
+        for attempt in resent.exclude(intent__state__in=_IN_HAND).select_related("intent__account"):
+            if not was_raised(SENT_TWICE, str(attempt.pk)) and (late := self._late(attempt)):
+                alert_twice(attempt, f"GTT {late} showed up although it was said not to be there", self.now)
+
+    def _late(self, attempt: OrderAttempt) -> GttOrder | None:
+        """What may be an attempt's, and was first shown after a person last answered what became of its intent."""
         intent = attempt.intent
-        shown = [gtt for gtt in candidates(intent) if gtt.book_seen_at and gtt.book_seen_at > intent.updated_at]
-        late = [gtt for gtt in shown if self._may_be(attempt, gtt)]
-        if late:
-            ask_person(attempt, f"GTT {late[0]} showed up although it was said not to be there", self.now)
+        answers = intent.decisions.filter(kind__in=[HumanDecision.Kind.NOT_PLACED, HumanDecision.Kind.RESEND])
+        # Not when the intent was last moved: what is sent again moves on, and readings are made all the time.
+        since = answers.aggregate(last=Max("at"))["last"] or intent.updated_at
+        shown = (gtt for gtt in candidates(intent) if gtt.book_seen_at and gtt.book_seen_at > since)
+        return next((gtt for gtt in shown if self._may_be(attempt, gtt)), None)
 
     def _judge_placed(self, attempt: OrderAttempt) -> None:
         """Before it had to be there, another that looks the same could still be taken for it."""

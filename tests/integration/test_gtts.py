@@ -525,6 +525,69 @@ def test_a_gtt_that_shows_up_after_all_is_asked_about_again(desk: GttDesk, passe
     assert state_of(intent) == IntentState.DONE
 
 
+def resent(desk: GttDesk) -> OrderIntent:
+    """A GTT that the broker has and its book did not show until a person had it sent once more."""
+    desk.adapter.script = [takes_and_drops]
+    intent = deliver(desk.gtt(not_after=configured_clock().now() + timedelta(hours=1)).pk)
+    desk.adapter.gtts.hidden.update(desk.adapter.gtts.rows)
+    desk.recover_after(MUST_SHOW_SECONDS + visibility.PROVING + 1)
+    decisions.resend(intent, by="tester", reason="not in the broker's app", confirmed_twice=True)
+    return intent
+
+
+@pytest.mark.parametrize("first_is_seen", ["before the second is sent", "minutes later"])
+def test_a_gtt_that_shows_up_beside_the_one_a_person_had_sent_again_is_told_once(
+    desk: GttDesk, first_is_seen: str
+) -> None:
+    intent = resent(desk)
+    if first_is_seen == "before the second is sent":
+        desk.pass_time(1)
+        desk.adapter.gtts.hidden.clear()
+        desk.read()
+    desk.pass_time(1)
+    assert deliver(intent.pk).state == IntentState.WORKING
+    desk.recover_after(16)
+    assert state_of(intent) == IntentState.DONE
+    desk.adapter.gtts.hidden.clear()
+    desk.pass_time(301)
+    now = configured_clock().now()
+    assert reconciliation.accounts_to_recover(now) == [("breeze", "default")], "also when nothing else is in question"
+    for _ in range(3):
+        desk.recover_after(301)
+    (alert,) = told("sent_twice")
+    assert "GTT 0000000000000001 showed up" in alert.happened
+    assert (alert.severity, alert.count) == (Severity.CRITICAL, 1)
+    acknowledge([alert], by="asha", at=configured_clock().now())
+    desk.recover_after(301)
+    assert not Alert.objects.filter(kind="sent_twice", acknowledged_at=None).exists(), "nor is it told again"
+
+
+def test_nothing_is_told_of_a_gtt_that_a_person_rightly_had_sent_again(desk: GttDesk) -> None:
+    intent = resent(desk)
+    del desk.adapter.gtts.rows["0000000000000001"]
+    desk.adapter.gtts.hidden.clear()
+    deliver(intent.pk)
+    for _ in range(3):
+        desk.recover_after(301)
+    assert state_of(intent) == IntentState.DONE
+    assert not told("sent_twice")
+
+
+def test_what_a_person_saw_when_they_answered_for_the_second_time_is_not_asked_again(desk: GttDesk) -> None:
+    intent = resent(desk)
+    desk.adapter.script = [drops]
+    assert deliver(intent.pk).state == IntentState.UNKNOWN
+    desk.adapter.gtts.hidden.clear()
+    desk.recover_after(MUST_SHOW_SECONDS + visibility.PROVING + 1)
+    desk.recover_after(61)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    assert [row["broker_order_id"] for row in decisions.evidence(intent)["candidates"]] == ["0000000000000001"]
+    decisions.not_placed(intent, by="tester", reason="that one is another's")
+    for _ in range(3):
+        desk.recover_after(301)
+    assert state_of(intent) == IntentState.NOT_PLACED
+
+
 def test_of_two_attempts_the_one_that_was_lost_is_found(desk: GttDesk) -> None:
     desk.adapter.script = [raises(SessionExpired("The session is not valid."), left=True), takes_and_drops]
     intent = deliver(desk.gtt().pk)
