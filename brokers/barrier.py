@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 import httpx
@@ -31,6 +31,7 @@ from brokers.models import (
     Alert,
     BrokerAccount,
     BrokerOrder,
+    HumanDecision,
     InstrumentMaster,
     KillSwitch,
     OrderAttempt,
@@ -266,25 +267,44 @@ def _book(account: BrokerAccount, sync_book: SyncBook) -> Check:
 def _own_orders(account: BrokerAccount, now: datetime) -> Check:
     """An order with our tag that the ledger does not know means that the ledger lost rows or was bypassed.
 
-    Who acknowledges its alert has explained it.
+    Who acknowledges its alert has explained it; and without one, who was asked what became of the intent with that tag.
     """
     day = trading_day(now)
     suspects = BrokerOrder.objects.filter(account=account, trading_day=day, origin=BrokerOrder.Origin.SUSPECT)
-    alerts = Alert.objects.filter(kind="suspect_order", account=account, acknowledged_at__isnull=False)
-    explained = set(alerts.values_list("key", flat=True))
+    told = dict(
+        Alert.objects.filter(kind="suspect_order", account=account)
+        .order_by("first_at")
+        .values_list("key", "acknowledged_at")
+    )
+    answered = _answered(account, day) if suspects.exists() else frozenset()
     names = [
         number
         for number in suspects.values_list("broker_order_id", flat=True)
-        if f"suspect_order:{account.pk}:{day}:{number}" not in explained
+        if not told.get(f"suspect_order:{account.pk}:{day}:{number}", number in answered)
     ]
     if names:
         return _red(
             "own orders",
             f"Orders that carry this installation's tag are not in its ledger: {', '.join(names[:5])}. Find out who "
             "sent them, e.g. a second installation, or a ledger that was restored from a backup; then acknowledge "
-            "their alerts.",
+            "their alerts, and answer the orders that ask for a decision.",
         )
     return _green("own orders", "Every order with this installation's tag is in its ledger.")
+
+
+def _answered(account: BrokerAccount, day: date) -> frozenset[str]:
+    """Orders that a person saw under the tag of an intent when they said what became of it."""
+    answers = HumanDecision.objects.filter(
+        intent__account=account,
+        intent__trading_day=day,
+        kind__in=[HumanDecision.Kind.ADOPT, HumanDecision.Kind.NOT_PLACED],
+    )
+    return frozenset(
+        row["broker_order_id"]
+        for tag, candidates in answers.values_list("intent__client_tag", "evidence__candidates")
+        for row in candidates or ()
+        if row["client_tag"].partition("-")[0] == tag
+    )
 
 
 def _overdue(account: BrokerAccount, now: datetime) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, transaction
 
+from brokers import barrier
+from brokers.alerts import acknowledge
 from brokers.clock import configured_clock
 from brokers.domain.enums import OrderStatus
 from brokers.domain.errors import OrderDenied
@@ -22,6 +25,7 @@ from tests.integration.test_ledger import Desk
 from tests.integration.test_reconciliation import broker as broker
 from tests.integration.test_reconciliation import desk as desk
 from tests.integration.test_reconciliation import echoes, look, lose, twin, wait_out
+from tests.integration.test_reconciliation import tagged as tagged
 from tests.support import scripted_broker
 from tests.support.scripted_broker import CALL, foreign_row
 
@@ -107,6 +111,43 @@ def test_what_a_person_saw_and_did_not_take_for_it_does_not_come_back(desk: Desk
     look(desk, 300, 300)
     intent.refresh_from_db()
     assert intent.state == IntentState.NOT_PLACED
+
+
+def test_an_order_that_a_person_was_asked_about_keeps_no_start_up_check_red(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.set_book("000002", quantity=130)
+    look(tagged, 2)
+    intent.refresh_from_db()
+    assert intent.state == IntentState.NEEDS_HUMAN
+    now = configured_clock().now()
+    assert "000002" in barrier._own_orders(tagged.account, now).sentence, "it is not explained yet"
+    decisions.not_placed(intent, **WORDS)
+    assert barrier._own_orders(tagged.account, now).is_green
+    assert not Alert.objects.filter(kind="suspect_order").exists(), "there is none to acknowledge"
+
+
+def test_a_second_order_under_one_tag_is_explained_by_its_own_alert_alone(tagged: Desk) -> None:
+    intent = lose(tagged)
+    tagged.adapter.book["000003"] = replace(tagged.adapter.book["000002"], broker_order_id="000003")
+    look(tagged, 2)
+    intent.refresh_from_db()
+    decisions.adopt(intent, "000002", **WORDS)
+    now = configured_clock().now()
+    assert "000003" in barrier._own_orders(tagged.account, now).sentence, "the broker has it twice"
+    acknowledge(Alert.objects.filter(kind="suspect_order"), by="asha", at=now)
+    assert barrier._own_orders(tagged.account, now).is_green
+
+
+def test_an_order_of_another_tag_is_not_explained_by_an_answer(tagged: Desk) -> None:
+    intent = asked(tagged, taken=False)
+    tagged.adapter.book["000009"] = foreign_row(
+        "000009", symbol=CALL, exchange="NFO", quantity=130, client_tag="MABCDEFGHIJKLMN2"
+    )
+    tagged.sync()
+    decisions.not_placed(intent, **WORDS)
+    assert "000009" in barrier._own_orders(tagged.account, configured_clock().now()).sentence
+    Alert.objects.filter(kind="suspect_order").delete()
+    assert "000009" in barrier._own_orders(tagged.account, configured_clock().now()).sentence
 
 
 def confirmed(desk: Desk) -> bool:
