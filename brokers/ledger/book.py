@@ -116,6 +116,7 @@ def apply_book(account: BrokerAccount, rows: Iterable[Order], now: datetime) -> 
     seen.update(last_seen_at=now)
     if any(order.book_seen_at is None for order in shown):
         seen.filter(book_seen_at__isnull=True).update(book_seen_at=now)
+    strangers.tell_of_waiting(account, known.values(), at=now)
     unshown.tell(account, known.values(), shown, at=now)
     ineffective.tell(account, shown, at=now)
     return Applied(mirror=list(known.values()), newly_filled=newly_filled)

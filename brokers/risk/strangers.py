@@ -2,36 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import Concat
 
 from brokers.alerts import raise_alert
 from brokers.discovery import spec_of
 from brokers.domain.gtt import GttStatus
 from brokers.domain.order_states import IntentKind, IntentState
-from brokers.models import BrokerOrder, GttOrder, KillSwitch, OrderAttempt, OrderIntent, Scope, Severity
+from brokers.models import (
+    Alert,
+    BrokerAccount,
+    BrokerOrder,
+    GttOrder,
+    KillSwitch,
+    OrderIntent,
+    Scope,
+    Severity,
+)
 from brokers.risk.switches import set_switch
 
+UNEXPLAINED = "unexplained_order"
+#: While one of ours is in one of these, what the book shows may be it.
+_IN_QUESTION = (IntentState.ARMED, IntentState.UNKNOWN)
 #: A GTT in one of these may be at the broker, whether its book shows it or not.
 _MAY_BE_THERE = (IntentState.ARMED, IntentState.WORKING, IntentState.UNKNOWN, IntentState.NEEDS_HUMAN)
 
 
 def tell(order: BrokerOrder, *, at: datetime) -> None:
-    """Where nobody trades by hand, an order that is nobody's may be one of ours that the broker made twice."""
-    may_be_one_of_ours = OrderAttempt.objects.filter(
-        intent__state__in=[IntentState.ARMED, IntentState.UNKNOWN],
-        intent__account=order.account,
-        intent__symbol=order.symbol,
-    )
-    if may_be_one_of_ours.exists():
+    """Where nobody trades by hand, an order that is nobody's may be one of ours that the broker made twice.
+
+    While it may be one whose outcome is not known, nothing is said; :func:`tell_of_waiting` says it then.
+    """
+    same = OrderIntent.objects.filter(account=order.account, symbol=order.symbol)
+    if not same.filter(state__in=_IN_QUESTION).exists():
+        _tell(order, at)
+
+
+def tell_of_waiting(account: BrokerAccount, orders: Iterable[BrokerOrder], *, at: datetime) -> None:
+    """Tell of ``orders`` that were first seen while one of ours was in question, and are still nobody's once none is."""
+    if account.manual_trading != BrokerAccount.ManualTrading.NONE:
         return
+    nobodys = [order for order in orders if order.attempt_id is None and order.origin == BrokerOrder.Origin.EXTERNAL]
+    if not nobodys:
+        return
+    same = OrderIntent.objects.filter(account=account, symbol=OuterRef("symbol"))
+    while_under_way = same.filter(created_at__lte=OuterRef("first_seen_at"), updated_at__gte=OuterRef("first_seen_at"))
+    # A person who is asked about one has those that look like it before them.
+    is_asked_about = Q(state=IntentState.NEEDS_HUMAN, side=OuterRef("side"), quantity=OuterRef("quantity"))
+    key = Concat(Value(f"{UNEXPLAINED}:{account.pk}:{nobodys[0].trading_day}:"), OuterRef("broker_order_id"))
+    # Read again, and in one statement: an answer may have claimed one since.
+    waiting = BrokerOrder.objects.filter(
+        Exists(while_under_way.filter(trading_day=OuterRef("trading_day"))),
+        ~Exists(same.filter(Q(state__in=_IN_QUESTION) | is_asked_about)),
+        ~Exists(Alert.objects.filter(account=account, kind=UNEXPLAINED, key=key)),
+        pk__in=[order.pk for order in nobodys],
+        origin=BrokerOrder.Origin.EXTERNAL,
+        attempt__isnull=True,
+    )
+    for order in waiting.select_related("account"):
+        _tell(order, at)
+
+
+def _tell(order: BrokerOrder, at: datetime) -> None:
     if may_be_of_a_gtt(order):
         meaning = "Nobody is said to trade there by hand; a GTT of the same contract may have sent it, or it is one order twice."
     else:
         meaning = "Nobody is said to trade there by hand, so the broker may have made one order twice."
     raise_alert(
-        "unexplained_order",
+        UNEXPLAINED,
         f"{order.account_id}:{order.trading_day}:{order}",
         severity=Severity.WARNING,
         happened=f"Order {order} of {order.account}, {order.side} {order.quantity} {order.symbol}, was sent by nobody here.",

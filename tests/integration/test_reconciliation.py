@@ -254,6 +254,48 @@ def test_a_lost_order_that_the_book_shows_is_no_stranger_s(desk: Desk) -> None:
     assert not Alert.objects.filter(kind="unexplained_order").exists()
 
 
+@pytest.mark.parametrize("ours", ["found", "absent"])
+def test_a_stranger_s_order_beside_a_lost_one_is_told_once_that_one_is_answered(desk: Desk, ours: str) -> None:
+    lose(desk, taken=ours == "found")
+    desk.adapter.book["000009"] = foreign_row("000009", symbol=CALL, exchange="NFO", quantity=650)
+    desk.sync()
+    assert not Alert.objects.filter(kind="unexplained_order").exists(), "it may be the lost one, changed"
+    if ours == "found":
+        look(desk, 1, MUST_SHOW_SECONDS)
+    else:
+        desk.set_book("000009", placed_at=configured_clock().now() - timedelta(hours=1))
+        wait_out(desk, 4)
+    desk.sync()
+    desk.sync()
+    alert = Alert.objects.get(kind="unexplained_order")
+    assert (alert.count, "BUY 650" in alert.happened) == (1, True)
+
+
+def test_orders_that_a_person_is_asked_about_are_told_when_they_have_answered(untagged: Desk) -> None:
+    intent = lose(untagged)
+    twin(untagged, "000009")
+    untagged.sync()
+    look(untagged, MUST_SHOW_SECONDS + 1)
+    untagged.sync()
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    assert not Alert.objects.filter(kind="unexplained_order").exists(), "the question names both"
+    decisions.adopt(intent, "000002", by="asha", reason="seen in the broker's app")
+    untagged.sync()
+    assert "000009" in Alert.objects.get(kind="unexplained_order").happened
+
+
+def test_orders_from_when_people_traded_too_are_not_told_of(desk: Desk) -> None:
+    BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.POSSIBLE)
+    desk.set_book("000001", status=OrderStatus.FILLED, filled_quantity=130)
+    desk.sync()
+    desk.pass_time(60)
+    desk.adapter.book["000009"] = foreign_row("000009", symbol=CALL, exchange="NFO")
+    desk.sync()
+    BrokerAccount.objects.update(manual_trading=BrokerAccount.ManualTrading.NONE)
+    desk.sync()
+    assert not Alert.objects.filter(kind="unexplained_order").exists()
+
+
 # Which one it is, where there is no tag
 
 
