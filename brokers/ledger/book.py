@@ -184,6 +184,7 @@ def _mirror(account: BrokerAccount, row: Order, day: date, now: datetime, origin
             "placed_at": row.placed_at,
             "first_seen_at": now,
             "last_seen_at": now,
+            "fill_seen_at": now if row.filled_quantity else None,
             **_mirrored(row),
         },
     )
@@ -210,7 +211,7 @@ def _changes(order: BrokerOrder, row: Order) -> dict[str, object]:
 
 
 def _update(order: BrokerOrder, changes: dict[str, object], now: datetime) -> None:
-    values = changes | {"last_seen_at": now}
+    values = changes | {"last_seen_at": now} | ({"fill_seen_at": now} if "filled_quantity" in changes else {})
     # Another reading may have written meanwhile, and a fill or an end that it saw is not taken back.
     unchanged = BrokerOrder.objects.filter(
         pk=order.pk, status=order.status, filled_quantity=order.filled_quantity, quantity=order.quantity

@@ -38,7 +38,7 @@ from brokers.ledger.operations import lapse
 from brokers.ledger.settlement import TRY_AGAIN, acked, classify, interrupted, settle
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.models import OrderAttempt, OrderIntent
-from brokers.risk import gate, strangers
+from brokers.risk import exposure, gate, strangers
 from brokers.risk.operation import Operation, operation_of
 from brokers.wire import CONNECT_SECONDS
 
@@ -98,6 +98,9 @@ def try_to_deliver(intent_id: int) -> tuple[OrderIntent, Exception | None]:
         return intent, None
     except RateLimited as error:
         _postpone(intent, error.message, now + error.retry_after)
+        return intent, error
+    except exposure.Unsettled as error:
+        _postpone(intent, error.message, error.until)
         return intent, error
     except LookAlike as error:
         _postpone(intent, error.message, now + LOOK_ALIKE_AGAIN)

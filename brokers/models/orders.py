@@ -247,6 +247,8 @@ class BrokerOrder(models.Model):
     #: When a reading of the book first showed it; null while only the acknowledgement says so.
     book_seen_at = models.DateTimeField(null=True, blank=True)
     last_seen_at = models.DateTimeField()
+    #: When a reading of the book first showed as much of it filled as now; null while nothing is.
+    fill_seen_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

@@ -40,6 +40,7 @@ from brokers.plans.recording import (
     session_end,
     write_children,
 )
+from brokers.risk.exposure import SETTLING
 
 #: How long a closing may take at least.
 LIFETIME = timedelta(minutes=15)
@@ -47,8 +48,6 @@ LIFETIME = timedelta(minutes=15)
 ROUNDS = 3
 #: Before the session's end by which the last slice of a round is to be sent.
 BEFORE_CLOSE = timedelta(minutes=1)
-#: How far a broker's positions may lag behind its order book.
-SETTLING = timedelta(seconds=15)
 #: How long the positions may be unreadable before it is urgent.
 BLIND_PATIENCE = timedelta(seconds=30)
 

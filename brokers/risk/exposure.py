@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 
 from django.db import connection
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 
+from brokers.clock import IST
 from brokers.domain.enums import TERMINAL_ORDER_STATUSES, Side
 from brokers.domain.errors import NotSent, OrderDenied, RateLimited
 from brokers.domain.gtt import GttStatus
@@ -27,6 +30,8 @@ from brokers.models import BrokerOrder, GttOrder, OrderAttempt, OrderIntent, Sco
 from brokers.risk.checks import Held
 from brokers.risk.limits import Breach, Limit, LimitReached, Limits
 
+#: How far a broker's positions may lag behind its order book.
+SETTLING = timedelta(seconds=15)
 #: These may be at the broker while no order of its book is linked to them.
 _UNSEEN = (IntentState.ARMED, IntentState.UNKNOWN, IntentState.ABSENT, IntentState.NEEDS_HUMAN)
 #: After these a repetition is a new wish: the first one is known not to be an order.
@@ -65,6 +70,14 @@ _OPEN = (
     f"AND (entry.status NOT IN ({_words(TERMINAL_ORDER_STATUSES)}) "
     f"OR (entry.id IS NULL AND gtt.status NOT IN ({_words(_ENTERED)})))",
 )
+
+
+class Unsettled(NotSent):
+    """The positions may not show yet what was filled a moment ago. They do by ``until``."""
+
+    def __init__(self, message: str, *, until: datetime) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 def check_open(intent: OrderIntent, limits: Limits, rupees: Decimal) -> None:
@@ -146,17 +159,28 @@ def check_reduction(intent: OrderIntent, held: Held) -> None:
     """Keep a reduce-only order within the position, less what other orders may already take from it.
 
     :raises OrderDenied: it would open or turn the position.
-    :raises NotSent: other orders were filling while the position was read; the next try reads it again.
+    :raises Unsettled: it may, since the positions may lag behind what was filled; they are read again then.
     """
     room = held.units if intent.side == Side.SELL else -held.units
-    certain, doubtful = _taken_by_others(intent, held.asked_at)
-    if intent.quantity > room - certain:
+    orders = BrokerOrder.objects.filter(**_same(intent), trading_day=intent.trading_day)
+    orders = orders.filter(product__in=["", intent.product])
+    # In this order: what is filled between the two counts in both.
+    certain = _may_still_take(intent, orders)
+    doubtful = _filled_since(orders, held.asked_at - SETTLING)
+    left = room - certain - intent.quantity
+    if left < 0:
         raise OrderDenied(
             f"{intent} is to reduce only: {intent.account} holds {held.units} of {intent.symbol}, other orders that "
             f"may be filled on the same side have {certain}, and this one is {intent.side} {intent.quantity}."
         )
-    if intent.quantity > room - certain - doubtful:
-        raise NotSent(f"{intent} waits: orders of {intent.symbol} were filling while the position was read.")
+    too_much = sum(units for _, units in doubtful) - left
+    if too_much > 0:
+        until = _settled_at(doubtful, too_much)
+        raise Unsettled(
+            f"{intent} waits until {until.astimezone(IST):%H:%M:%S} IST: {left + too_much} of {intent.symbol} were "
+            "filled so shortly before that the position which the broker states may not show it yet.",
+            until=until,
+        )
 
 
 def _enters(intent: OrderIntent) -> bool:
@@ -217,16 +241,15 @@ def _check_rate(intent: OrderIntent, limit: Limit, window: timedelta | None, now
     raise RateLimited(f"{breach}; it waits.", retry_after=window / 4)
 
 
-def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]:
-    """Units that other orders of this side may still take, and those that some took at about the time of asking."""
-    same: dict[str, object] = {
-        "account": intent.account,
-        "exchange": intent.exchange,
-        "symbol": intent.symbol,
-        "side": intent.side,
-    }
-    orders = BrokerOrder.objects.filter(**same, trading_day=intent.trading_day, product__in=["", intent.product])
+def _same(intent: OrderIntent) -> dict[str, object]:
+    """Contract and side, by the names of the columns."""
+    return {name: getattr(intent, name) for name in ("account", "exchange", "symbol", "side")}
+
+
+def _may_still_take(intent: OrderIntent, orders: QuerySet[BrokerOrder]) -> int:
+    """Units that other orders of an intent's side may still take; ``orders`` are those that the mirror has."""
     working = orders.exclude(status__in=TERMINAL_ORDER_STATUSES)
+    same = _same(intent)
     unseen = OrderIntent.objects.filter(
         **same, trading_day=intent.trading_day, kind=IntentKind.PLACE, state__in=_UNSEEN, product=intent.product
     ).exclude(Q(pk=intent.pk) | Q(attempts__broker_order__isnull=False))
@@ -234,11 +257,22 @@ def _taken_by_others(intent: OrderIntent, asked_at: datetime) -> tuple[int, int]
     # statement what was committed before it.
     rest = working.annotate(units=F("quantity") - F("filled_quantity")).values_list("units")
     others = [unseen, *_unseen_of_gtts(intent, same)]
-    certain = sum(units for (units,) in rest.union(*(each.values_list("quantity") for each in others), all=True))
-    read_since = working.filter(last_seen_at__gte=asked_at)
-    ended_since = orders.filter(status__in=TERMINAL_ORDER_STATUSES, attempt__intent__updated_at__gte=asked_at)
-    doubtful = sum(rows.aggregate(units=Sum("filled_quantity"))["units"] or 0 for rows in (read_since, ended_since))
-    return certain, doubtful
+    return sum(units for (units,) in rest.union(*(each.values_list("quantity") for each in others), all=True))
+
+
+def _filled_since(orders: QuerySet[BrokerOrder], since: datetime) -> list[tuple[datetime, int]]:
+    """Units of each order that may have been filled after ``since``, and when that was last seen; oldest first."""
+    earlier = Coalesce(Sum("fills__quantity", filter=Q(fills__first_seen_at__lte=since)), 0)
+    moved = orders.filter(fill_seen_at__gt=since).annotate(units=F("filled_quantity") - earlier)
+    found = moved.order_by("fill_seen_at").values_list("fill_seen_at", "units")
+    # Trades may have been read since the book was.
+    return [(seen_at, max(units, 0)) for seen_at, units in found if seen_at is not None]
+
+
+def _settled_at(filled: list[tuple[datetime, int]], units: int) -> datetime:
+    """When the positions show at least so many units of what was filled."""
+    shown = accumulate(units for _, units in filled)
+    return next(at for (at, _), so_far in zip(filled, shown, strict=True) if so_far >= units) + SETTLING
 
 
 def _unseen_of_gtts(intent: OrderIntent, same: dict[str, object]) -> list[QuerySet[OrderIntent] | QuerySet[GttOrder]]:

@@ -22,6 +22,8 @@ from brokers.domain.errors import (
 )
 from brokers.domain.order_states import Actor, IntentState
 from brokers.factory import BrokerFactory
+from brokers.ledger import operations
+from brokers.ledger.delivery import deliver
 from brokers.ledger.transitions import move
 from brokers.models import OrderIntent, OrderPlan, Severity
 from brokers.plans import closing, running
@@ -368,6 +370,38 @@ def test_positions_that_lag_behind_the_book_are_not_closed_twice(desk: PlanDesk)
     desk.tick(plan)
     assert len(desk.sent()) == 1
     assert OrderPlan.objects.get().finished_at is not None
+
+
+@pytest.mark.parametrize("lots", [10, 20])
+def test_an_exit_that_the_positions_do_not_show_yet_is_not_closed_once_more(desk: PlanDesk, lots: int) -> None:
+    desk.hold(CALL, lots * 65)
+    first = operations.record_place(
+        broker=desk.account.broker,
+        account="default",
+        symbol=CALL,
+        side="SELL",
+        quantity=650,
+        reduce_only=True,
+        client_order_id="exit",
+    )
+    deliver(first.pk)
+    desk.end("000001", OrderStatus.FILLED, 650, shows=False)
+    desk.sync()
+    desk.pass_time(1)
+    plan = desk.close()
+    for second in range(13):
+        running.advance(plan.pk)
+        if second == 0:
+            closing.look(plan.pk)
+        for child in OrderIntent.objects.filter(plan=plan, state=IntentState.READY):
+            deliver(child.pk)
+        desk.fill()
+        desk.pass_time(1)
+    assert sum(units for _, _, units in desk.sent()) == lots * 65
+    desk.hold(CALL, -650)
+    desk.run(plan)
+    assert sum(units for _, _, units in desk.sent()) == lots * 65, "what the exit left, and no more"
+    assert desk.progress(plan).state is PlanState.DONE
 
 
 def test_a_position_in_an_unknown_product_is_left_to_a_person(desk: PlanDesk) -> None:

@@ -30,9 +30,10 @@ from brokers.domain.enums import Mode, OrderStatus, Product, Side
 from brokers.domain.errors import BrokerUnavailable, OrderDenied
 from brokers.domain.market import Quote
 from brokers.domain.order_states import IntentState
+from brokers.domain.orders import Fill
 from brokers.factory import BrokerFactory
 from brokers.gateway import no_waiting
-from brokers.ledger import operations
+from brokers.ledger import book, operations
 from brokers.ledger.delivery import deliver
 from brokers.models import (
     Alert,
@@ -533,11 +534,108 @@ def test_a_fill_while_the_position_is_read_is_not_counted_as_held(desk: Desk, mo
 
     monkeypatch.setattr(desk.adapter, "fetch_positions", filled_meanwhile)
     second = desk.send("second", side="S", reduce_only=True, limit_price="100")
-    assert second.state == IntentState.READY
-    assert "were filling while the position was read" in second.waiting_reason
+    assert (second.state, len(desk.adapter.sent)) == (IntentState.READY, 1)
     monkeypatch.setattr(desk.adapter, "fetch_positions", lambda: [position(CALL, 0)])
-    desk.pass_time(1.1)
+    desk.pass_time(16)
     assert deliver(second.pk).state == IntentState.DENIED
+
+
+def filled(desk: Desk, key: str, **changes: Any) -> OrderIntent:
+    """An exit that was filled, and that the broker's positions do not show yet."""
+    intent = desk.send(key, side="S", reduce_only=True, **changes)
+    (number,) = BrokerOrder.objects.filter(attempt__intent=intent).values_list("broker_order_id", flat=True)
+    desk.set_book(number, status=OrderStatus.FILLED, filled_quantity=intent.quantity)
+    desk.sync()
+    return intent
+
+
+def test_a_second_exit_waits_until_the_positions_must_show_the_first(desk: Desk) -> None:
+    desk.adapter.positions = [position(CALL, 65)]
+    filled(desk, "first")
+    desk.pass_time(2)
+    second = desk.send("second", side="S", reduce_only=True, limit_price="100")
+    assert (second.state, len(desk.adapter.sent)) == (IntentState.READY, 1)
+    assert "waits until 10:00:15 IST: 65 of" in second.waiting_reason
+    reads = desk.adapter.reads.count("positions")
+    for _ in range(12):
+        desk.pass_time(1)
+        deliver(second.pk)
+    assert desk.adapter.reads.count("positions") == reads, "waiting costs no call"
+    desk.adapter.positions = []
+    desk.pass_time(1)
+    assert deliver(second.pk).state == IntentState.DENIED
+    assert "holds 0 of" in deliver(second.pk).closed_reason
+
+
+def test_an_exit_that_had_to_wait_goes_by_itself(desk: Desk) -> None:
+    desk.adapter.positions = [position(CALL, 130)]
+    filled(desk, "first")
+    desk.adapter.positions = [position(CALL, 65)]
+    desk.pass_time(2)
+    rest = desk.send("rest", side="S", reduce_only=True, limit_price="100")
+    assert rest.state == IntentState.READY, "65 may be the state before the first or after it"
+    desk.pass_time(13)
+    assert rest in operations.sweep()
+    assert deliver(rest.pk).state == IntentState.WORKING
+
+
+def test_exits_of_a_part_wait_for_nothing_while_enough_is_left(desk: Desk) -> None:
+    desk.adapter.positions = [position(CALL, 260)]
+    filled(desk, "first")
+    assert desk.send("second", side="S", reduce_only=True, limit_price="100").state == IntentState.WORKING
+    assert desk.send("third", side="S", reduce_only=True, quantity=195, limit_price="99").state == IntentState.READY
+
+
+def test_an_exit_waits_no_longer_than_for_those_that_it_needs_to_know_of(desk: Desk) -> None:
+    desk.adapter.positions = [position(CALL, 130)]
+    filled(desk, "first")
+    desk.pass_time(5)
+    filled(desk, "second", limit_price="100")
+    third = desk.send("third", side="S", reduce_only=True, limit_price="99")
+    assert "until 10:00:15 IST: 130 of" in third.waiting_reason, "130 held are enough for the second and it"
+
+
+def test_what_a_resting_exit_was_filled_long_ago_keeps_nobody_waiting(desk: Desk) -> None:
+    desk.adapter.positions = [position(CALL, 260)]
+    desk.send("resting", side="S", quantity=195, reduce_only=True)
+    desk.set_book("000001", filled_quantity=65, pending_quantity=130)
+    desk.adapter.fills = [fill("000001", "a", 65)]
+    sync_all(desk)
+    desk.adapter.positions = [position(CALL, 195)]
+    waiting = desk.send("soon", side="S", reduce_only=True, limit_price="100")
+    assert waiting.state == IntentState.READY, "the position may be the one before the part was filled"
+    desk.pass_time(16)
+    desk.set_book("000001", filled_quantity=66, pending_quantity=129)
+    sync_all(desk)
+    desk.adapter.positions = [position(CALL, 195)]
+    assert deliver(waiting.pk).state == IntentState.WORKING, "of 66 filled only the last one is in doubt"
+
+
+def fill(order: str, number: str, quantity: int) -> Fill:
+    return Fill(
+        broker_order_id=order,
+        fill_id=number,
+        symbol=CALL,
+        exchange="NFO",
+        side=Side.SELL,
+        quantity=quantity,
+        price=Decimal(100),
+        filled_at=None,
+    )
+
+
+def sync_all(desk: Desk) -> None:
+    desk.sync()
+    book.sync_trades(desk.account.pk)
+
+
+def test_what_a_person_sold_a_moment_ago_may_still_be_in_the_position(desk: Desk) -> None:
+    desk.adapter.positions = [position(SHARE, 3, Product.CNC)]
+    row = scripted_broker.foreign_row("9", side=Side.SELL, quantity=3, pending_quantity=0, filled_quantity=3)
+    desk.adapter.book["9"] = replace(row, status=OrderStatus.FILLED)
+    desk.sync()
+    desk.pass_time(1)
+    assert desk.send(symbol=SHARE, side="S", quantity=3, reduce_only=True).state == IntentState.READY
 
 
 def test_an_exit_waits_while_positions_cannot_be_read(desk: Desk) -> None:
