@@ -209,8 +209,7 @@ def _send(
         if clock.monotonic() >= deadline:
             raise NotSent(f"{intent} was not sent: its send deadline of {SEND_SECONDS:g} s had passed.")
         if clock.now() > intent.not_after:
-            until = intent.not_after.astimezone(IST)
-            raise NotSent(f"{intent} was not sent: its time had run out by {until:%H:%M:%S} IST.")
+            raise NotSent(f"{intent} was not sent: its time ended at {intent.not_after.astimezone(IST):%H:%M:%S} IST.")
 
     with (
         sender.sending(attempt.pk),

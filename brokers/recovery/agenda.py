@@ -8,10 +8,18 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 
 from brokers.clock import IST
-from brokers.domain.order_states import CANCEL_KINDS, GTT_KINDS, ORDER_KINDS, AttemptOutcome, IntentKind, IntentState
+from brokers.domain.order_states import (
+    CANCEL_KINDS,
+    GTT_KINDS,
+    ORDER_KINDS,
+    PLACING_KINDS,
+    AttemptOutcome,
+    IntentKind,
+    IntentState,
+)
 from brokers.models import BrokerAccount, OrderAttempt, OrderIntent
 
 
@@ -56,7 +64,8 @@ _OF_INTENT = (
 
 def of(account: BrokerAccount, day: date, kinds: Collection[IntentKind] = ORDER_KINDS) -> list[Question]:
     """What of an account is open, watched until ``day`` ends, or left over from an earlier day; oldest first."""
-    resent = set(_resent(day).filter(intent__account=account).values_list("pk", flat=True))
+    watched_on = resent(day, IntentKind.PLACE).filter(intent__account=account)
+    again = set(watched_on.values_list("pk", flat=True)) if IntentKind.PLACE in kinds else set()
     # The states stand by themselves as well, so that both databases see which index serves.
     rows = _rows(account).filter(
         Q(intent__state__in=[IntentState.UNKNOWN, IntentState.ABSENT])
@@ -67,9 +76,9 @@ def of(account: BrokerAccount, day: date, kinds: Collection[IntentKind] = ORDER_
     )
     columns = (*_OF_ATTEMPT, *(f"intent__{name}" for name in _OF_INTENT))
     found = set(rows.values_list(*columns))
-    if resent and IntentKind.PLACE in kinds:
-        found.update(_rows(account).filter(pk__in=resent).values_list(*columns))
-    questions = (Question._make((*row, row[0] in resent)) for row in found)
+    if again:
+        found.update(_rows(account).filter(pk__in=again).values_list(*columns))
+    questions = (Question._make((*row, row[0] in again)) for row in found)
     return sorted(questions, key=attrgetter("armed_at"))
 
 
@@ -114,11 +123,17 @@ def left_over(account: BrokerAccount, day: date) -> QuerySet[OrderAttempt]:
     )
 
 
-def resent_gtts(day: date) -> QuerySet[OrderAttempt]:
-    """Attempts of GTTs that a person had sent again today, whatever came of that: the first may be there as well."""
-    decided = HumanDecision.objects.filter(kind=HumanDecision.Kind.RESEND, attempt=OuterRef("pk"))
-    of_today = OrderAttempt.objects.filter(intent__kind=IntentKind.GTT, intent__trading_day=day)
-    return of_today.filter(Exists(decided))
+def resent(day: date, *kinds: IntentKind) -> QuerySet[OrderAttempt]:
+    """What was called absent today and was to be sent again, by whomever and whatever came of that."""
+    called_absent = OrderAttempt.objects.filter(
+        outcome=AttemptOutcome.VOID,
+        armed_at__gte=datetime.combine(day, time.min, IST),
+        intent__kind__in=kinds,
+        intent__trading_day=day,
+    ).exclude(reply_code=OrderAttempt.SESSION_REFUSED)
+    return called_absent.exclude(
+        intent__state__in=[IntentState.ABSENT, IntentState.NOT_PLACED, IntentState.NEEDS_HUMAN]
+    )
 
 
 def accounts_in_question(day: date, *, ended: date) -> QuerySet[BrokerAccount]:
@@ -130,21 +145,8 @@ def accounts_in_question(day: date, *, ended: date) -> QuerySet[BrokerAccount]:
         | Q(state=IntentState.WORKING, kind__in=GTT_KINDS),
         mode=settings.MODE.value,
     )
-    watched_on = Q(pk__in=_resent(day).values("intent__account")) | Q(pk__in=resent_gtts(day).values("intent__account"))
+    watched_on = Q(pk__in=resent(day, *PLACING_KINDS).values("intent__account"))
     return BrokerAccount.objects.filter(Q(pk__in=intents.values("account")) | watched_on).order_by("pk")
-
-
-def _resent(day: date) -> QuerySet[OrderAttempt]:
-    """What was called absent today and was to be sent again, by whomever and whatever came of that."""
-    called_absent = OrderAttempt.objects.filter(
-        outcome=AttemptOutcome.VOID,
-        armed_at__gte=datetime.combine(day, time.min, IST),
-        intent__kind=IntentKind.PLACE,
-        intent__trading_day=day,
-    ).exclude(reply_code=OrderAttempt.SESSION_REFUSED)
-    return called_absent.exclude(
-        intent__state__in=[IntentState.ABSENT, IntentState.NOT_PLACED, IntentState.NEEDS_HUMAN]
-    )
 
 
 def _attempts(account: BrokerAccount) -> QuerySet[OrderAttempt]:

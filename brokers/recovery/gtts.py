@@ -39,7 +39,7 @@ from brokers.recovery import agenda, visibility
 from brokers.recovery.agenda import Question
 from brokers.recovery.answers import SENT_TWICE, alert_twice, ask_person, declare_absent, settle_absent, unless_stale
 from brokers.recovery.deadlines import alert_overdue, ask_in_time
-from brokers.recovery.matching import SKEW
+from brokers.recovery.matching import SKEW, let_refusals_give_way
 
 #: Seconds between two readings for questions; longer once they are old, and for what a person said is not there.
 OFTEN, SELDOM, WATCHING = 15, 60, 300
@@ -98,6 +98,7 @@ def adopt(attempt: OrderAttempt, gtt: GttOrder, *, actor: Actor, cause: str, now
     """
     lost = (AttemptOutcome.UNKNOWN, AttemptOutcome.VOID)
     with transaction.atomic():
+        let_refusals_give_way(attempt.intent)
         if gtt.attempt_id != attempt.pk and not (gtt.belong_to(attempt) and _found(attempt, lost)):
             raise StaleIntent(f"{gtt} or {attempt} was taken meanwhile.")
         evidence = {"gtt_order_id": gtt.gtt_order_id, "attempt": attempt.number}
@@ -137,7 +138,7 @@ def _is_due(account: BrokerAccount, now: datetime) -> bool:
         pause = OFTEN if now - newest < IS_OLD else SELDOM
     elif (
         intents.filter(kind=IntentKind.GTT, state=IntentState.NOT_PLACED, trading_day=trading_day(now)).exists()
-        or agenda.resent_gtts(trading_day(now)).filter(intent__account=account).exists()
+        or agenda.resent(trading_day(now), IntentKind.GTT).filter(intent__account=account).exists()
     ):
         pause = WATCHING
     else:
@@ -210,7 +211,7 @@ class _Round:
 
     def _tell_of_resent(self) -> None:
         """Tell people once where it shows up beside the one that they had sent again."""
-        resent = agenda.resent_gtts(trading_day(self.now)).filter(intent__account=self.account)
+        resent = agenda.resent(trading_day(self.now), IntentKind.GTT).filter(intent__account=self.account)
         for attempt in resent.exclude(intent__state__in=_IN_HAND).select_related("intent__account"):
             if not was_raised(SENT_TWICE, str(attempt.pk)) and (late := self._late(attempt)):
                 alert_twice(attempt, f"GTT {late} showed up although it was said not to be there", self.now)

@@ -13,7 +13,7 @@ from brokers.gateway import BrokerGateway
 from brokers.ledger import book
 from brokers.ledger.transitions import StaleIntent, move
 from brokers.limits import Urgency
-from brokers.models import BrokerOrder, OrderAttempt
+from brokers.models import BrokerOrder, OrderAttempt, OrderIntent
 
 #: How far the times in a book may be off: some state whole minutes.
 SKEW = timedelta(seconds=65)
@@ -133,8 +133,7 @@ def adopt(attempt: OrderAttempt, order: BrokerOrder, *, actor: Actor, cause: str
         claimed = BrokerOrder.objects.filter(pk=order.pk, attempt__isnull=True).update(
             attempt=attempt, origin=BrokerOrder.Origin.OURS
         )
-        # I1: a later try that the broker refused gives way to the one that it has.
-        intent.attempts.filter(outcome=AttemptOutcome.REFUSED).update(outcome=AttemptOutcome.VOID)
+        let_refusals_give_way(intent)
         judged = OrderAttempt.objects.filter(pk=attempt.pk, outcome__in=lost).update(outcome=AttemptOutcome.ADOPTED)
         if not claimed or not judged:
             raise StaleIntent(f"{order} or {attempt} was taken meanwhile.")
@@ -142,6 +141,11 @@ def adopt(attempt: OrderAttempt, order: BrokerOrder, *, actor: Actor, cause: str
         move(intent, IntentState.WORKING, actor=actor, cause=cause, at=now, evidence=evidence, closed_reason="")
     attempt.outcome, order.attempt = AttemptOutcome.ADOPTED, attempt
     book.follow(intent, order, now)
+
+
+def let_refusals_give_way(intent: OrderIntent) -> None:
+    """I1: a later try that the broker refused is no live attempt beside the one that it has."""
+    intent.attempts.filter(outcome=AttemptOutcome.REFUSED).update(outcome=AttemptOutcome.VOID)
 
 
 def echoes_tag(attempt: OrderAttempt) -> bool:

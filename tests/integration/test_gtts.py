@@ -562,6 +562,18 @@ def test_a_gtt_that_shows_up_beside_the_one_a_person_had_sent_again_is_told_once
     assert not Alert.objects.filter(kind="sent_twice", acknowledged_at=None).exists(), "nor is it told again"
 
 
+def test_the_first_gtt_can_be_adopted_although_the_second_was_refused(desk: GttDesk) -> None:
+    intent = resent(desk)
+    desk.adapter.script = [refuses("GTT limit exceeded")]
+    assert deliver(intent.pk).state == IntentState.NOT_PLACED, "the first may be there all the same"
+    desk.adapter.gtts.hidden.clear()
+    desk.recover_after(301)
+    assert state_of(intent) == IntentState.NEEDS_HUMAN
+    decisions.adopt(intent, "0000000000000001", by="tester", reason="it is there")
+    assert state_of(intent) == IntentState.DONE
+    assert [each.outcome for each in intent.attempts.order_by("number")] == ["ADOPTED", "VOID"]
+
+
 def test_nothing_is_told_of_a_gtt_that_a_person_rightly_had_sent_again(desk: GttDesk) -> None:
     intent = resent(desk)
     del desk.adapter.gtts.rows["0000000000000001"]

@@ -314,7 +314,7 @@ def test_an_order_whose_time_runs_out_while_it_is_armed_says_until_when_it_had(
     monkeypatch.setattr(delivery, "_arm", slow)
     intent = desk.send()
     assert (intent.state, intent.attempts.get().outcome) == (IntentState.READY, AttemptOutcome.NOT_SENT)
-    assert f"its time had run out by {intent.not_after.astimezone(IST):%H:%M:%S} IST." in intent.waiting_reason
+    assert f"its time ended at {intent.not_after.astimezone(IST):%H:%M:%S} IST." in intent.waiting_reason
     assert not desk.adapter.book
 
 

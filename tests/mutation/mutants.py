@@ -196,6 +196,13 @@ MUTANTS = [
         test="tests/integration/test_risk.py::test_open_orders_and_rupees_are_counted_with_what_is_unknown[breeze]",
     ),
     Mutant(
+        name="trust the positions right after a fill",
+        module="brokers.risk.exposure",
+        old="held.asked_at - SETTLING",
+        new="held.asked_at",
+        test="tests/integration/test_risk.py::test_a_second_exit_waits_until_the_positions_must_show_the_first[breeze]",
+    ),
+    Mutant(
         name="the rate's token outside of the arming transaction",
         module="brokers.ledger.delivery",
         old="        with transaction.atomic(durable=True):\n            now, kill_epoch = gate.check_while_arming(intent, clearance, now)\n",
