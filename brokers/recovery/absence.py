@@ -109,9 +109,10 @@ def _position_is_explained(attempt: OrderAttempt, readings: list[BookRead]) -> b
 def judged_from(attempt: OrderAttempt) -> datetime:
     """From when on an order that was first seen was not known to whoever called the attempt absent.
 
-    Not when the intent was last moved: it goes on when it is sent again, and readings are made all the time.
+    Not when the intent was last moved: it goes on when it is sent again, and readings are made all the time. Who
+    answered for a later attempt had the candidates of this one before them as well.
     """
-    answers = attempt.decisions.filter(kind__in=[HumanDecision.Kind.NOT_PLACED, HumanDecision.Kind.RESEND])
+    answers = attempt.intent.decisions.filter(kind__in=[HumanDecision.Kind.NOT_PLACED, HumanDecision.Kind.RESEND])
     decision = answers.order_by("-at").first()
     if decision is not None:
         return decision.at

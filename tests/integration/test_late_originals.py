@@ -169,6 +169,19 @@ def test_what_a_person_saw_and_called_another_s_is_not_asked_again(desk: Desk) -
     assert end_of(intent)[0] == IntentState.NOT_PLACED
 
 
+def test_what_a_person_saw_when_they_answered_for_the_second_is_not_asked_again(untagged: Desk) -> None:
+    intent = resent(untagged)
+    untagged.adapter.script = [scripted_broker.drops]
+    assert deliver(intent.pk).state == IntentState.UNKNOWN
+    show(untagged)
+    wait_out(untagged)
+    look(untagged, 300)
+    assert end_of(intent)[0] == IntentState.NEEDS_HUMAN
+    decisions.not_placed(intent, **WORDS)
+    look(untagged, 300, 300, 300)
+    assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
 # The second came to nothing
 
 
