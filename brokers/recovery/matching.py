@@ -115,6 +115,12 @@ def _tags_of(order: BrokerOrder, gateway: BrokerGateway) -> frozenset[str]:
     )
 
 
+def still_nobodys(orders: list[BrokerOrder]) -> list[BrokerOrder]:
+    """Of nobody's orders as a reading left them, those that no answer has claimed since."""
+    free = BrokerOrder.objects.filter(pk__in=[order.pk for order in orders], attempt__isnull=True)
+    return list(free.order_by("first_seen_at")) if orders else []
+
+
 def suspect(orders: list[BrokerOrder]) -> None:
     """Mark orders that carry our tag and are not what the ledger sent."""
     BrokerOrder.objects.filter(pk__in=[order.pk for order in orders], attempt__isnull=True).update(

@@ -46,6 +46,7 @@ from brokers.risk import strangers
 _CHANGEABLE = ("quantity", "limit_price", "trigger_price")
 #: States of an order that was called absent and is not under way again.
 _CALLED_ABSENT = (IntentState.ABSENT, IntentState.READY, IntentState.NOT_PLACED)
+_UNDER_WAY = (IntentState.ARMED, IntentState.UNKNOWN)
 
 #: Exchange, symbol and side.
 Place = tuple[str, str, str]
@@ -351,14 +352,16 @@ class _Round:
     # What was absent
 
     def _watch(self, attempt: OrderAttempt) -> None:
-        """Look whether what was called absent shows up after all."""
+        """Look whether what was called absent shows up after all. While a later try is open, it may be that one's."""
+        if attempt.intent.state in _UNDER_WAY:
+            return
         if matching.echoes_tag(attempt):
             found = matching.by_tag(attempt, self.tagged[attempt.intent.client_tag])
         else:
             found = matching.look_alikes(attempt, self.near[_place(attempt.intent)], self.proofs[attempt.pk])
         intent = attempt.intent
-        since = absence.judged_from(attempt)
-        late = [order.broker_order_id for order in found if order.first_seen_at > since]
+        since = absence.judged_from(attempt) if found else self.now
+        late = matching.still_nobodys([order for order in found if order.first_seen_at > since])
         if not late:
             return
         happened = f"order {late[0]} showed up although it was proved absent"

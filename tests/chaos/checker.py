@@ -241,6 +241,7 @@ def check(evidence: Evidence) -> list[Finding]:
     rules = (
         _placements,
         _mutations,
+        _alarms,
         _without_intent,
         _links,
         _sent,
@@ -306,6 +307,20 @@ def _unfinished(evidence: Evidence, key: str, intent: Row) -> Iterator[Finding]:
     alerts = {row["intent_id"] for row in evidence.ledger.get("alert", [])}
     if state == "NEEDS_HUMAN" and intent["id"] not in alerts:
         yield Finding(verdict="FORGOTTEN", key=key, sentence="It needs a person, and nobody was alerted.")
+
+
+def _alarms(evidence: Evidence) -> Iterator[Finding]:
+    """People are told of two orders for one only where the broker has two, or one of a person may be the second."""
+    of_people = {
+        (line["broker"], line["account"], line["symbol"])
+        for line in evidence.truth
+        if line["event"] == "accepted" and not line.get("reference")
+    }
+    told = {row["intent_id"] for row in evidence.ledger.get("alert", []) if row["kind"] == "sent_twice"}
+    for key, intent in evidence.intents.items():
+        may_be_a_person_s = (*evidence.account_of(intent), intent["symbol"]) in of_people
+        if intent["id"] in told and len(evidence.accepted.get(key, [])) < 2 and not may_be_a_person_s:
+            yield Finding(verdict="MISREPORTED", key=key, sentence="People were told that the broker has it twice.")
 
 
 def _mutations(evidence: Evidence) -> Iterator[Finding]:
@@ -528,15 +543,22 @@ def hash_of(event: Row, intent: Row) -> str:
 def _again(evidence: Evidence) -> Iterator[Finding]:
     """I4: nothing leaves UNKNOWN for another send but through proof, and with somebody's leave.
 
-    A cancel needs no leave: its goal is the same however often it is sent.
+    A cancel needs no leave: its goal is the same however often it is sent. Leave that was taken back was given before.
     """
+    taken_back = {
+        row["account_id"]: moment(row["first_at"])
+        for row in evidence.ledger.get("alert", [])
+        if row["kind"] == "resend_off"
+    }
     for key, intent in evidence.intents.items():
         account = evidence.accounts[intent["account_id"]]
         for event in evidence.events.get(intent["id"], []):
             step = (event["from_state"], event["to_state"])
             if event["to_state"] != "READY" or event["from_state"] in ("", "NEW", "ARMED", "AWAITING_APPROVAL"):
                 continue
-            allowed = intent["kind"] == "CANCEL" or account["resend_after_absence"]
+            off_at = taken_back.get(account["id"])
+            was_on = account["resend_after_absence"] or (off_at is not None and moment(event["at"]) <= off_at)
+            allowed = intent["kind"] == "CANCEL" or was_on
             by_policy = event["actor"] == "POLICY" and step[0] == "ABSENT" and allowed
             by_person = event["actor"] == "PERSON" and intent["id"] in evidence.decided
             if not (by_policy or by_person):

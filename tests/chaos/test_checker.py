@@ -70,7 +70,7 @@ class World:
     def new_intent(self, pk: int, key: str, **changes: Any) -> Row:
         row: Row = {
             "id": pk, "account_id": 1, "kind": "PLACE", "client_order_id": key, "state": "WORKING",
-            "not_after": at(30), "waiting_reason": "", "reserved_rupees": "1400", "target_id": None,
+            "not_after": at(30), "symbol": "SBIN", "waiting_reason": "", "reserved_rupees": "1400", "target_id": None,
         }  # fmt: skip
         return row | changes
 
@@ -84,7 +84,7 @@ class World:
     def order(self, number: str, reference: str, **changes: Any) -> Row:
         row: Row = {
             "event": "accepted", "broker": "b", "account": "U1", "order_id": number, "reference": reference,
-            "state": "OPEN", "filled_quantity": 0, "visible_at": at(2), "market_at": at(1.3),
+            "symbol": "SBIN", "state": "OPEN", "filled_quantity": 0, "visible_at": at(2), "market_at": at(1.3),
         }  # fmt: skip
         return row | changes
 
@@ -141,6 +141,10 @@ class World:
 
     def verdicts(self) -> set[str]:
         return {finding.verdict for finding in self.findings()}
+
+    def tells(self, kind: str, seconds: float = 30) -> None:
+        """Tell people of the order."""
+        self.alerts.append({"intent_id": 1, "account_id": 1, "kind": kind, "first_at": at(seconds)})
 
     def mutation(self, kind: str, state: str) -> Row:
         """A cancel or change of the order, sent once."""
@@ -242,6 +246,10 @@ def _filled_less(world: World) -> None:
     world.moves(world.intent, ("WORKING", "FILLED"), actor="BOOK")
     world.truth.append(world.order("N1", f"{KEY}#1#{PID}", event="filled", state="FILLED", filled_quantity=2))
     world.mirror["filled_quantity"] = 1
+
+
+def _told_of_two(world: World) -> None:
+    world.tells("sent_twice")
 
 
 def _unknown_for_ever(world: World) -> None:
@@ -366,6 +374,7 @@ WRONGS: tuple[tuple[str, Callable[[World], None]], ...] = (
     ("WRONG_LINK", _another_intents_order),
     ("MISREPORTED", _filled_and_cancelled),
     ("MISREPORTED", _filled_less),
+    ("MISREPORTED", _told_of_two),
     ("FORGOTTEN", _unknown_for_ever),
     ("FORGOTTEN", _working_and_ended),
     ("FORGOTTEN", _nobody_told),
@@ -417,7 +426,7 @@ def test_a_question_before_a_person_is_no_finding_once_somebody_was_told(world: 
     world.becomes("NEEDS_HUMAN")
     world.attempt["outcome"] = "UNKNOWN"
     world.mirror["attempt_id"] = None
-    world.alerts.append({"intent_id": 1})
+    world.tells("needs_human")
 
     assert world.findings() == []
     assert summary(world.evidence())["brokers"]["b"]["human_share"] == 1
@@ -442,6 +451,22 @@ def test_what_is_proved_absent_may_be_sent_again_where_that_is_switched_on(world
     world.account["resend_after_absence"] = True
     _sent_again(world)
     world.requests.append(world.request(f"{KEY}#2#{PID}", 24))
+
+    assert world.findings() == []
+
+
+@pytest.mark.parametrize(("off_at", "verdicts"), [(40, set()), (15, {"I4"})])
+def test_leave_to_send_again_may_be_taken_back_later(world: World, off_at: float, verdicts: set[str]) -> None:
+    _sent_again(world)
+    world.requests.append(world.request(f"{KEY}#2#{PID}", 24))
+    world.tells("resend_off", off_at)
+
+    assert world.verdicts() == verdicts
+
+
+def test_an_order_of_a_person_may_be_taken_for_a_second(world: World) -> None:
+    world.truth.append(world.order("N9", ""))
+    world.tells("sent_twice")
 
     assert world.findings() == []
 

@@ -12,12 +12,15 @@ import pytest
 from brokers.clock import configured_clock
 from brokers.domain.account import Position
 from brokers.domain.enums import OrderStatus
+from brokers.domain.gtt import GttAck
 from brokers.domain.order_states import RESERVING_STATES, AttemptOutcome, IntentState
+from brokers.domain.orders import OrderAck
 from brokers.ledger import operations
 from brokers.ledger.delivery import deliver
 from brokers.ledger.operations import sweep
-from brokers.models import Alert, BrokerAccount, KillSwitch, OrderIntent, Scope
-from brokers.recovery import decisions
+from brokers.models import Alert, BrokerAccount, BrokerOrder, KillSwitch, OrderIntent, Scope
+from brokers.recovery import decisions, reconciliation
+from brokers.recovery.reading import read_book
 from brokers.risk import switches
 from tests.integration.test_decisions import WORDS, asked, confirmed
 from tests.integration.test_ledger import Desk
@@ -35,6 +38,7 @@ from tests.integration.test_reconciliation import desk as desk
 from tests.integration.test_reconciliation import tagged as tagged
 from tests.integration.test_reconciliation import untagged as untagged
 from tests.support import scripted_broker
+from tests.support.scripted_broker import ScriptedAdapter
 
 pytestmark = pytest.mark.django_db
 
@@ -180,6 +184,42 @@ def test_what_a_person_saw_when_they_answered_for_the_second_is_not_asked_again(
     decisions.not_placed(intent, **WORDS)
     look(untagged, 300, 300, 300)
     assert end_of(intent)[0] == IntentState.NOT_PLACED
+
+
+def test_the_second_is_not_taken_for_the_first_while_it_is_sent(desk: Desk) -> None:
+    intent = resent(desk)
+
+    def taken_while_the_book_is_read(adapter: ScriptedAdapter, operation: object) -> OrderAck | GttAck:
+        answer = scripted_broker.accepts(adapter, operation)
+        reconciliation.recover(desk.account.broker)
+        return answer
+
+    desk.pass_time(300)
+    desk.adapter.script = [taken_while_the_book_is_read]
+    assert deliver(intent.pk).state == IntentState.WORKING
+    assert BrokerOrder.objects.get(broker_order_id="000003").book_seen_at is not None
+    look(desk, 300)
+    assert not told("sent_twice", "resend_off", "suspect_order")
+
+
+def test_the_second_is_not_taken_for_the_first_by_a_reading_that_its_answer_overtook(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intent = resent(desk)
+
+    def and_meanwhile_it_is_answered(*arguments: Any, **more: Any) -> Any:
+        reading = read_book(*arguments, **more)
+        assert reading is not None
+        deliver(intent.pk)
+        order = BrokerOrder.objects.get(broker_order_id="000003")
+        order.attempt = None
+        reading.mirror.append(order)
+        return reading
+
+    monkeypatch.setattr(reconciliation, "read_book", and_meanwhile_it_is_answered)
+    look(desk, 300)
+    assert end_of(intent)[0] == IntentState.WORKING
+    assert not told("sent_twice", "resend_off", "suspect_order")
 
 
 # The second came to nothing
