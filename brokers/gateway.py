@@ -285,7 +285,9 @@ class BrokerGateway(GatewayReads, GatewayGtts):
         return outcome.wait_for(intent.pk, wait=self._wait, monotonic=self.clock.monotonic)
 
     def close_position(self, symbol: str, exchange: str | None = None, product: str | None = None) -> bool:
-        return self._close(symbol, exchange, product)
+        from brokers.plans import closing
+
+        return self._close(closing.named(symbol), exchange, product)
 
     def close_all_positions(self) -> bool:
         return self._close()

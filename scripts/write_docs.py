@@ -34,7 +34,6 @@ from brokers.domain.invariants import Invariant  # noqa: E402
 from brokers.domain.order_states import INITIAL_STATES, TRANSITIONS, Actor  # noqa: E402
 from brokers.ledger.identity import MAX_KEY_LENGTH  # noqa: E402
 from brokers.ledger.operations import APPROVAL_LIFETIME, ENTRY_LIFETIME, EXIT_LIFETIME  # noqa: E402
-from brokers.plans import closing  # noqa: E402
 from brokers.plans.recording import LEG_WORDS  # noqa: E402
 from mcube.environment import Environment, variable_name  # noqa: E402
 from tasks import account, answers, gtts, market, orders, plans  # noqa: E402
@@ -45,18 +44,18 @@ PROOFS = CHECKOUT / "docs" / "evidence" / "capabilities.json"
 #: The folders of tests that must each show a capability, or that it is refused.
 SUITES = (("tests/contract/", "the contract suite"), ("tests/acceptance/", "a task"))
 DECISIONS = CHECKOUT / "docs" / "decisions"
-#: (task, what it is called here beside its name, the function that takes its words, words that it does not take).
-TASKS: tuple[tuple[Any, str, Callable[..., Any], tuple[str, ...]], ...] = (
-    (orders.place_order, "", orders._place, ()),
-    (orders.modify_order, "", orders._modify, ()),
-    (orders.cancel_order, "", orders._cancel, ()),
-    (orders.place_basket, "", plans._basket, ()),
-    (orders.close_position, "", closing.record_close, ()),
-    (orders.close_all_positions, "", closing.record_close, ("symbol", "exchange", "product")),
-    (gtts.place_gtt, ", single", gtts._single, ()),
-    (gtts.place_gtt, ", three legs", gtts._three_leg, ()),
-    (gtts.modify_gtt, "", gtts._change, ()),
-    (gtts.cancel_gtt, "", gtts._cancel, ()),
+#: (task, what it is called here beside its name, the function that takes its words).
+TASKS: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+    (orders.place_order, "", orders._place),
+    (orders.modify_order, "", orders._modify),
+    (orders.cancel_order, "", orders._cancel),
+    (orders.place_basket, "", plans._basket),
+    (orders.close_position, "", plans._close),
+    (orders.close_all_positions, "", plans._close_all),
+    (gtts.place_gtt, ", single", gtts._single),
+    (gtts.place_gtt, ", three legs", gtts._three_leg),
+    (gtts.modify_gtt, "", gtts._change),
+    (gtts.cancel_gtt, "", gtts._cancel),
 )
 #: What callers do not give.
 OWN_WORDS = ("has_own_key", "how")
@@ -73,7 +72,6 @@ MEANINGS: Mapping[str, str] = {
     "trigger_price": "rupees a unit",
     "exchange": ", ".join(f"`{each}`" for each in Exchange) + "; NSE's where both list the symbol",
     "product": ", ".join(f"`{each}`" for each in Product) + "; without it the account's default",
-    "close_position.symbol": "the exchange's trading symbol; **without it every position is closed**",
     "close_position.product": "closes what is held in this product only",
     "time_in_force": ", ".join(f"`{each}`" for each in TimeInForce),
     "strategy": "whose it is; limits and the kill switch can name it",
@@ -209,7 +207,7 @@ def order_states_page() -> str:
 def tasks_page() -> str:
     """What each task takes that a strategy calls, and what becomes of it."""
     parts = []
-    for task, kind, taker, left_out in TASKS:
+    for task, kind, taker in TASKS:
         module, _, name = task.name.rpartition(".")
         rows = [
             (
@@ -219,7 +217,7 @@ def tasks_page() -> str:
                 MEANINGS.get(f"{name}.{word.name}") or MEANINGS[word.name],
             )
             for word in inspect.signature(taker).parameters.values()
-            if word.name not in (*OWN_WORDS, *left_out)
+            if word.name not in OWN_WORDS
         ]
         table = _table(("Word", "Type", "Default", "Meaning"), rows)
         parts.append(f"## `{name}`{kind}\n`from {module} import {name}`. {_first_line(task)}\n\n{table}")
@@ -286,7 +284,10 @@ def _text(value: Any) -> str:
 
 
 def _first_line(task: Any) -> str:
-    return inspect.getdoc(task.run).partition("\n")[0].replace("``", "`")  # type: ignore[union-attr]
+    words = inspect.getdoc(task.run)
+    if words is None:
+        sys.exit(f"{task.name} has no docstring; say in a line what it does.")
+    return words.partition("\n")[0].replace("``", "`")
 
 
 def decisions_page(folder: Path) -> str:

@@ -123,7 +123,11 @@ class CloseTask(PlanTask):
 
     def record(self, content: dict[str, Any]) -> OrderPlan:
         key = content.get("client_order_id") or uuid.uuid4().hex
-        return closing.record_close(**content | {"client_order_id": key})
+        return self.close(**content | {"client_order_id": key})
+
+    def close(self, **words: Any) -> OrderPlan:
+        """Write the wish to be flat."""
+        raise NotImplementedError
 
     def perform(self, plan_id: int | None, content: dict[str, Any]) -> None:
         """Read the positions if that is due, and move the closing on."""
@@ -149,17 +153,31 @@ def place_basket(self: BasketTask, /, *, broker: str, plan_id: int | None = None
     move_on(self.recorded(plan_id, {"broker": broker, **content}))
 
 
-@app.task(name="tasks.orders.close_position", base=CloseTask, bind=True)
-def close_position(self: CloseTask, /, *, broker: str, plan_id: int | None = None, **content: Any) -> None:
-    """Close what is held of ``symbol``, without one everything, until the broker says flat.
+class CloseOneTask(CloseTask):
+    abstract = True
+
+    def close(self, **words: Any) -> OrderPlan:
+        return _close(**words)
+
+
+class CloseAllTask(CloseTask):
+    abstract = True
+
+    def close(self, **words: Any) -> OrderPlan:
+        return _close_all(**words)
+
+
+@app.task(name="tasks.orders.close_position", base=CloseOneTask, bind=True)
+def close_position(self: CloseOneTask, /, *, broker: str, plan_id: int | None = None, **content: Any) -> None:
+    """Close what is held of ``symbol``, until the broker says flat.
 
     docs/tasks.md lists what it takes.
     """
     self.perform(plan_id, {"broker": broker, **content})
 
 
-@app.task(name="tasks.orders.close_all_positions", base=CloseTask, bind=True)
-def close_all_positions(self: CloseTask, /, *, broker: str, plan_id: int | None = None, **content: Any) -> None:
+@app.task(name="tasks.orders.close_all_positions", base=CloseAllTask, bind=True)
+def close_all_positions(self: CloseAllTask, /, *, broker: str, plan_id: int | None = None, **content: Any) -> None:
     """Close every position of the account, until the broker says flat."""
     self.perform(plan_id, {"broker": broker, **content})
 
@@ -227,4 +245,40 @@ def _basket(
         lots_per_order=lots_per_order,
         pace_seconds=pace_seconds,
         not_after=moment(not_after, "not_after"),
+    )
+
+
+def _close(
+    *,
+    broker: str,
+    symbol: str,
+    client_order_id: str,
+    account: str = "default",
+    exchange: str | None = None,
+    product: str | None = None,
+    strategy: str = "",
+    pace_seconds: int | None = None,
+) -> OrderPlan:
+    return closing.record_close(
+        broker=broker,
+        account=account,
+        symbol=closing.named(symbol),
+        exchange=exchange,
+        product=product,
+        client_order_id=client_order_id,
+        strategy=strategy,
+        pace_seconds=pace_seconds,
+    )
+
+
+def _close_all(
+    *,
+    broker: str,
+    client_order_id: str,
+    account: str = "default",
+    strategy: str = "",
+    pace_seconds: int | None = None,
+) -> OrderPlan:
+    return closing.record_close(
+        broker=broker, account=account, client_order_id=client_order_id, strategy=strategy, pace_seconds=pace_seconds
     )

@@ -328,6 +328,19 @@ def _write_round(plan: OrderPlan, numbers: Sequence[int], now: datetime) -> None
     write_children(plan, numbers, now)
 
 
+def named(symbol: str | None) -> str:
+    """The symbol of who closes one position: a closing that lost it would be one of everything.
+
+    :raises OrderDenied: none is given.
+    """
+    if not symbol:
+        raise OrderDenied(
+            "Closing one position needs its symbol. Nothing was recorded; name it, or close all positions by the call "
+            "that says so."
+        )
+    return symbol
+
+
 def _subject(symbol: str | None, exchange: str | None, product: str | None) -> str:
     """:raises OrderDenied: the symbol, the exchange or the product is not known."""
     of_product = parse_or_deny(Product, product).value if product else ""

@@ -527,3 +527,11 @@ def test_two_programs_that_close_at_once_close_once(desk: PlanDesk) -> None:
     desk.gateway.close_position(CALL)
     assert len(desk.sent()) == 1
     assert OrderPlan.objects.count() == 1
+
+
+@pytest.mark.parametrize("symbol", [None, ""])
+def test_a_program_that_lost_its_symbol_does_not_close_everything(desk: PlanDesk, symbol: Any) -> None:
+    desk.hold(CALL, 65, Product.NRML)
+    with pytest.raises(OrderDenied, match="needs its symbol"):
+        desk.gateway.close_position(symbol)
+    assert not OrderPlan.objects.exists()

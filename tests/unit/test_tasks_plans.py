@@ -203,6 +203,23 @@ def test_a_whole_plan_that_nothing_tells_from_the_next_is_not_recorded(desk: Pla
     assert not OrderPlan.objects.exists()
 
 
+@pytest.mark.parametrize("symbol", [{}, {"symbol": None}, {"symbol": ""}])
+def test_a_closing_that_lost_its_symbol_does_not_close_everything(desk: PlanDesk, symbol: dict[str, Any]) -> None:
+    desk.hold(CALL, 65, Product.NRML)
+    with pytest.raises((OrderDenied, TypeError), match="symbol"):
+        orders.close_position.delay(broker=BROKER, **symbol)
+    with pytest.raises(NotRecorded):
+        orders.close_position(broker=BROKER, client_order_id="close-1", **symbol)
+    assert not OrderPlan.objects.exists()
+
+
+def test_closing_everything_takes_no_symbol(desk: PlanDesk) -> None:
+    desk.hold(CALL, 65, Product.NRML)
+    with pytest.raises(TypeError, match="symbol"):
+        orders.close_all_positions.delay(broker=BROKER, symbol=CALL)
+    assert not OrderPlan.objects.exists()
+
+
 def test_a_whole_closing_through_the_queue_is_known_by_its_message(desk: PlanDesk) -> None:
     desk.hold(CALL, 65, Product.NRML)
     task = orders.close_position
